@@ -1,0 +1,23 @@
+"""What a balloon has done since the daemon started: running totals that never fall."""
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Counters:
+    """Plain numbers, added to while serving and read when somebody asks."""
+
+    inflate_requests: int = 0
+    inflated_frames: int = 0
+    deflate_requests: int = 0
+    deflated_frames: int = 0
+    statistics_updates: int = 0
+    config_writes: int = 0
+    repeated_frames: int = 0
+    """Named twice in one request, inflated while held, or deflated while not held."""
+    foreign_frames: int = 0
+    """Outside the guest's memory, or in a hole of it: ignored."""
+    odd_bytes: int = 0
+    """Behind the last whole page frame number of a request: ignored."""
+    release_errors: int = 0
+    guest_errors: int = 0

@@ -1,0 +1,147 @@
+"""The balloon device: what it makes of each fact, as effects.
+
+Rules of this file:
+
+* It does nothing itself: no I/O, no clock, no logger, no view of guest memory. Whoever feeds it facts carries out the
+  effects that come back, in order, and feeds it nothing else until the last one is done.
+* All that it knows is :class:`DeviceState`, which is frozen and replaced, and the frame map.
+* :meth:`BalloonDevice.handle` raises :class:`GuestError` when the driver broke a rule that leaves no way on. The state
+  is then as before the fact.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from protocol.balloon.config_space import BALLOON_CONFIG, DRIVER_WRITES, BalloonConfig
+from protocol.balloon.features import BalloonFeature
+from protocol.balloon.queues import QueueRole
+
+from ..errors import GuestError
+from .counters import Counters
+from .effects import CompleteRequest, ConfigChanged, Effect, ReleaseFrames
+from .facts import (
+    ConfigWritten,
+    Fact,
+    MemoryKnown,
+    QueueStarted,
+    QueueStopped,
+    Request,
+    StatisticsDue,
+    TargetSet,
+)
+from .frame_map import FrameMap
+from .inflate import deflate, inflate
+from .statistics import Statistics, parse_statistics
+
+MAX_NUM_PAGES: Final = (1 << 32) - 1
+
+_ALL_FEATURES: Final = sum(BalloonFeature)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceState:
+    """What a device knows besides the frames that it holds."""
+
+    config: BalloonConfig = field(default_factory=BalloonConfig)
+    features: BalloonFeature = BalloonFeature(0)
+    running: frozenset[QueueRole] = frozenset()
+    held_statistics_head: int | None = None
+    statistics: Statistics | None = None
+
+
+class BalloonDevice:
+    """One traditional memory balloon (virtio 1.4 section 5.5)."""
+
+    def __init__(self) -> None:
+        self.state = DeviceState()
+        self.frame_map = FrameMap()
+        self.counters: Final = Counters()
+
+    def handle(self, fact: Fact) -> tuple[Effect, ...]:
+        """Take in ``fact`` and return what is to be done about it, in order.
+
+        Raises:
+            GuestError: The driver broke the specification beyond what can be completed.
+        """
+        match fact:
+            case Request():
+                return self._request(fact)
+            case ConfigWritten():
+                return self._config_written(fact)
+            case TargetSet(num_pages):
+                return self._target_set(num_pages)
+            case StatisticsDue():
+                return self._statistics_due()
+            case MemoryKnown(space):
+                self.frame_map = self.frame_map.in_space(space)
+                return ()
+            case QueueStarted():
+                return self._queue_started(fact)
+            case QueueStopped(role):
+                return self._queue_stopped(role)
+
+    def read_config(self, offset: int, length: int) -> bytes:
+        """Return a piece of the configuration space; beyond its end there are zeros."""
+        return BALLOON_CONFIG.pack(self.state.config)[offset : offset + length].ljust(length, b"\0")
+
+    def _request(self, request: Request) -> tuple[Effect, ...]:
+        completed = CompleteRequest(request.role, request.head)
+        match request.role:
+            case QueueRole.INFLATE:
+                ranges = inflate(self.frame_map, request.data, self.counters)
+                return (ReleaseFrames(ranges), completed) if ranges else (completed,)
+            case QueueRole.DEFLATE:
+                deflate(self.frame_map, request.data, self.counters)
+                return (completed,)
+            case QueueRole.STATS:
+                return self._statistics_arrived(request)
+            case _:
+                raise GuestError(f"a request on {request.role.value}, which was not negotiated")
+
+    def _statistics_arrived(self, request: Request) -> tuple[Effect, ...]:
+        earlier = self.state.held_statistics_head
+        statistics = Statistics(parse_statistics(request.data), request.arrived_at)
+        self.counters.statistics_updates += 1
+        self.state = replace(self.state, held_statistics_head=request.head, statistics=statistics)
+        # 5.5.6.3.1 allows one buffer at a time. A driver that offers another gets the first one back.
+        return () if earlier is None else (CompleteRequest(QueueRole.STATS, earlier),)
+
+    def _statistics_due(self) -> tuple[Effect, ...]:
+        head = self.state.held_statistics_head
+        if head is None:
+            return ()
+        self.state = replace(self.state, held_statistics_head=None)
+        return (CompleteRequest(QueueRole.STATS, head),)
+
+    def _config_written(self, write: ConfigWritten) -> tuple[Effect, ...]:
+        image = bytearray(BALLOON_CONFIG.pack(self.state.config))
+        piece = write.data[: max(0, len(image) - write.offset)]
+        image[write.offset : write.offset + len(piece)] = piece
+        written = BALLOON_CONFIG.unpack(image)
+        # A front-end may write the whole region back for one field: only the driver's own fields count.
+        changes = {name: getattr(written, name) for name in DRIVER_WRITES}
+        self.counters.config_writes += 1
+        self.state = replace(self.state, config=self.state.config._replace(**changes))
+        return ()
+
+    def _target_set(self, num_pages: int) -> tuple[Effect, ...]:
+        if num_pages == self.state.config.num_pages:
+            return ()
+        self.state = replace(self.state, config=self.state.config._replace(num_pages=num_pages))
+        return (ConfigChanged(),)
+
+    def _queue_started(self, start: QueueStarted) -> tuple[Effect, ...]:
+        features = BalloonFeature(start.features & _ALL_FEATURES)
+        self.state = replace(self.state, running=self.state.running | {start.role}, features=features)
+        if start.fresh and start.role is QueueRole.INFLATE:
+            # The target is the operator's and stays. poison_val was written before the queues ran (5.5.6.6.1).
+            config = self.state.config._replace(actual=0)
+            self.state = replace(self.state, config=config, statistics=None)
+            self.frame_map = FrameMap(self.frame_map.space)
+        return ()
+
+    def _queue_stopped(self, role: QueueRole) -> tuple[Effect, ...]:
+        self.state = replace(self.state, running=self.state.running - {role})
+        if role is QueueRole.STATS:
+            self.state = replace(self.state, held_statistics_head=None)
+        return ()

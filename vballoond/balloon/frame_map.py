@@ -1,0 +1,82 @@
+"""Which frames of a guest the balloon holds.
+
+One byte for each frame of memory, holes left out: a 256th of a promille of the guest, of which the kernel gives us only
+what was ever written. Reading a window costs by the window, never by the guest.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+
+from ..memory.frames import FrameRange, FrameSpace, PfnArray, merge
+
+_PIECE_FRAMES: Final = 1 << 20  # how much of a window is unpacked at a time
+ABSENT: Final = 2  # in a picture of a window: no frame of the guest
+
+
+class FrameMap:
+    """The frames that the driver inflated and did not deflate since.
+
+    Args:
+        space: The frames there are. Others are never held.
+    """
+
+    def __init__(self, space: FrameSpace | None = None) -> None:
+        self.space: Final = space or FrameSpace()
+        self._held: Final = np.zeros(self.space.frames, dtype=np.uint8)
+        self.held_frames = 0
+
+    def insert(self, pfns: PfnArray) -> int:
+        """Hold ``pfns`` (distinct, all inside the space); return how many were not held before."""
+        return self._set(pfns, 1)
+
+    def remove(self, pfns: PfnArray) -> int:
+        """Hold ``pfns`` (distinct, all inside the space) no more; return how many were held before."""
+        return self._set(pfns, 0)
+
+    def _set(self, pfns: PfnArray, value: int) -> int:
+        index = self.space.index_of(pfns)
+        changed = int(np.count_nonzero(self._held[index] != value))
+        self._held[index] = value
+        self.held_frames += changed if value else -changed
+        return changed
+
+    def in_space(self, space: FrameSpace) -> "FrameMap":
+        """Return the map of another memory, in which the frames that both have are held as here."""
+        moved = FrameMap(space)
+        for piece in self.ranges(FrameRange(self.space.first, self.space.end - self.space.first)):
+            for part, index in space.pieces(piece):
+                moved._held[index : index + part.count] = 1
+                moved.held_frames += part.count
+        return moved
+
+    def ranges(self, window: FrameRange) -> tuple[FrameRange, ...]:
+        """Return the held frames of ``window`` as ascending ranges that do not touch."""
+        return merge(self._ranges(window))
+
+    def _ranges(self, window: FrameRange) -> Iterator[FrameRange]:
+        for piece, index in self.space.pieces(window):
+            held = self._held[index : index + piece.count]
+            edges = np.flatnonzero(np.diff(held, prepend=np.uint8(0), append=np.uint8(0)))
+            for start, end in edges.reshape(-1, 2).tolist():
+                yield FrameRange(piece.first + start, end - start)
+
+    def bitmap(self, window: FrameRange) -> bytes:
+        """Return ``window`` packed: bit ``i`` (lowest first) of byte ``j`` is frame ``first + 8 * j + i``."""
+        return b"".join(
+            np.packbits(picture == 1, bitorder="little").tobytes() for picture in self._pictures(window)
+        )
+
+    def picture(self, window: FrameRange) -> bytes:
+        """Return ``window`` with a byte for each frame: 0 the guest's, 1 held, 2 (``ABSENT``) no memory."""
+        return b"".join(picture.tobytes() for picture in self._pictures(window))
+
+    def _pictures(self, window: FrameRange) -> "Iterator[np.ndarray[tuple[int], np.dtype[np.uint8]]]":
+        for first in range(window.first, window.end, _PIECE_FRAMES):
+            part = FrameRange(first, min(_PIECE_FRAMES, window.end - first))
+            picture = np.full(part.count, ABSENT, dtype=np.uint8)
+            for piece, index in self.space.pieces(part):
+                at = piece.first - part.first
+                picture[at : at + piece.count] = self._held[index : index + piece.count]
+            yield picture

@@ -1,0 +1,106 @@
+"""/v1/balloons: listing balloons, setting targets, guest statistics."""
+
+import re
+from datetime import UTC, datetime
+from typing import Final
+
+from aiohttp import web
+
+from protocol.balloon.page_frames import FRAME_BYTES
+
+from ..errors import OperatorError
+from ..service.balloon_service import BalloonService
+from .bodies import json_response, read_body
+from .keys import REGISTRY
+from .models import BalloonList, StatisticsChange, StatisticsInterval, TargetChange, balloon_view, statistics_view
+
+MAX_WAIT_S: Final = 600
+MAX_STATISTICS_INTERVAL_S: Final = 86400
+
+_WAIT: Final = re.compile(r"wait\s*=\s*\"?(\d+(?:\.\d+)?)\"?")
+
+
+def service_of(request: web.Request) -> BalloonService:
+    """Return the balloon that the path names."""
+    return request.app[REGISTRY].find(request.match_info["name"])
+
+
+async def list_balloons(request: web.Request) -> web.Response:
+    """All balloons."""
+    return json_response(BalloonList(balloons=[balloon_view(service) for service in request.app[REGISTRY]]))
+
+
+async def show_balloon(request: web.Request) -> web.Response:
+    """One balloon."""
+    return json_response(balloon_view(service_of(request)))
+
+
+async def set_target(request: web.Request) -> web.Response:
+    """Begin a resize, and wait for it where ``Prefer: wait=S`` asks for that."""
+    service = service_of(request)
+    wait_s = _wait_of(request)
+    change = await read_body(request, TargetChange)
+    limit_bytes = service.limit_bytes()
+    if not 0 <= change.in_bytes <= limit_bytes:
+        raise OperatorError(
+            f"a target of {change.in_bytes} bytes is outside of 0 to {limit_bytes}, what this balloon can have",
+            status=422,
+            code="target-out-of-range",
+            limit_bytes=limit_bytes,
+        )
+    number = service.set_target(change.in_bytes // FRAME_BYTES)
+    if wait_s is None:
+        return json_response(balloon_view(service), status=202)
+    ended = await service.resizing.wait(number, wait_s)
+    current = service.resizing.current
+    assert current is not None
+    if current.id != number:
+        raise OperatorError(
+            f"another request has set the target to {service.target_frames * FRAME_BYTES} bytes meanwhile",
+            status=409,
+            code="superseded",
+        )
+    answer = json_response(balloon_view(service), status=200 if ended else 202)
+    answer.headers["Preference-Applied"] = f"wait={wait_s:g}"
+    return answer
+
+
+async def show_statistics(request: web.Request) -> web.Response:
+    """What the guest last said of its memory, and how long ago."""
+    service = service_of(request)
+    statistics = service.device.state.statistics
+    if statistics is None or not service.device.state.running:
+        raise OperatorError(_no_statistics(service), status=503, code="no-statistics")
+    return json_response(statistics_view(service, statistics, datetime.now(UTC)))
+
+
+async def set_statistics_interval(request: web.Request) -> web.Response:
+    """Change how often the guest is asked; a driver that is not there yet will be asked so."""
+    service = service_of(request)
+    interval_s = (await read_body(request, StatisticsChange)).interval_s
+    if not 0 <= interval_s <= MAX_STATISTICS_INTERVAL_S:
+        raise OperatorError(
+            f"an interval of {interval_s:g} s is outside of 0 (off) to {MAX_STATISTICS_INTERVAL_S}",
+            status=422,
+            code="interval-out-of-range",
+        )
+    service.set_statistics_interval(interval_s)
+    return json_response(StatisticsInterval(name=service.settings.name, interval_s=interval_s))
+
+
+def _no_statistics(service: BalloonService) -> str:
+    if not service.device.state.running:
+        return f"balloon {service.settings.name!r} is {service.state_name}: there is no driver to ask for statistics"
+    return f"the driver of balloon {service.settings.name!r} has sent no statistics (yet)"
+
+
+def _wait_of(request: web.Request) -> float | None:
+    """Return the seconds of ``Prefer: wait=S``; None without it."""
+    for preference in ",".join(request.headers.getall("Prefer", [])).split(","):
+        if not preference.strip().lower().startswith("wait"):
+            continue
+        match = _WAIT.fullmatch(preference.strip().lower())
+        if match is None or float(match[1]) > MAX_WAIT_S:
+            raise OperatorError(f"Prefer: wait takes 0 to {MAX_WAIT_S} seconds, not {preference.strip()!r}")
+        return float(match[1])
+    return None

@@ -1,0 +1,55 @@
+"""Who may ask: names of this host against DNS rebinding, and a bearer token where one is set."""
+
+import hmac
+from collections.abc import Iterable
+from typing import Final
+
+from aiohttp import web
+
+from ..errors import OperatorError
+from .problems import Handler
+
+_LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/"})
+"""What a monitor asks and what a browser opens first need no token, and tell nothing of any guest."""
+
+
+def accepted_hosts(listen_host: str | None, configured: Iterable[str]) -> frozenset[str] | None:
+    """Return the Host names that are answered; None, meaning any, on a Unix socket."""
+    if listen_host is None:
+        return None
+    return _LOOPBACK_NAMES | {listen_host.lower()} | {name.lower() for name in configured}
+
+
+def guard(hosts: frozenset[str] | None, token: str | None) -> "web.middleware":  # type: ignore[valid-type]
+    """Return the middleware that turns away foreign hosts (403) and whoever lacks the token (401)."""
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if hosts is not None and _host_name(request.host) not in hosts:
+            raise OperatorError(
+                f"{request.host!r} is not a name of this daemon; add it to http.hosts to have it answered",
+                status=403,
+                code="foreign-host",
+            )
+        if token is not None and request.path not in OPEN_PATHS and not _has_token(request, token):
+            raise OperatorError(
+                "this daemon wants its bearer token, in the header Authorization", status=401, code="no-token"
+            )
+        return await handler(request)
+
+    return check
+
+
+def _host_name(host: str) -> str:
+    name, colon, port = host.rpartition(":")
+    return (name if colon and port.isdigit() else host).lower()
+
+
+def _has_token(request: web.Request, token: str) -> bool:
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    # Compared in constant time; on bytes, since a header may hold anything.
+    return scheme.lower() == "bearer" and hmac.compare_digest(
+        given.strip().encode("utf-8", "surrogateescape"), token.encode()
+    )

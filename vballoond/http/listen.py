@@ -1,0 +1,97 @@
+"""Where the API listens: a TCP address or a Unix socket, as ``http.listen`` says."""
+
+import ipaddress
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ..config.models import HttpSettings
+from ..errors import StartError
+from ..transport.vhost_user.listener import listen_on
+
+_API_SOCKET_MODE: Final = 0o660
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A parsed ``http.listen``: ``path`` of a Unix socket, or ``host`` and ``port``."""
+
+    host: str | None = None
+    port: int = 0
+    path: Path | None = None
+
+
+def parse_listen(text: str) -> Address:
+    """Return what ``text`` means: ``unix:PATH``, ``HOST:PORT`` or ``[IPV6]:PORT``.
+
+    Raises:
+        StartError: It is neither; exit status 2.
+    """
+    if text.startswith("unix:"):
+        return Address(path=Path(text.removeprefix("unix:")))
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535 or (":" in host and host[0] != "["):
+        raise StartError(
+            f"http.listen = {text!r}: write '127.0.0.1:8750', '[::1]:8750' or 'unix:/path/api.sock'", exit_status=2
+        )
+    return Address(host=host, port=int(port))
+
+
+def open_api_socket(settings: HttpSettings) -> tuple[socket.socket, Address]:
+    """Return the listening socket of the API and its address.
+
+    Raises:
+        StartError: The address is malformed or would be open to all without a token (2), or it cannot be had (1).
+    """
+    address = parse_listen(settings.listen)
+    if address.path is not None:
+        return listen_on(address.path, _API_SOCKET_MODE, None), address
+    assert address.host is not None
+    if settings.token_file is None and not _is_loopback(address.host):
+        raise StartError(
+            f"http.listen = {settings.listen!r} is open to other hosts: set http.token_file, or listen on 127.0.0.1",
+            exit_status=2,
+        )
+    return _listen_tcp(address.host, address.port), address
+
+
+def read_token(path: Path | None) -> str | None:
+    """Return the token in ``path``, without white space around it.
+
+    Raises:
+        StartError: The file cannot be read or holds none; exit status 2.
+    """
+    if path is None:
+        return None
+    try:
+        token = path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StartError(f"cannot read http.token_file {path}: {error}", exit_status=2) from error
+    if not token:
+        raise StartError(f"http.token_file {path} is empty: it must hold the token", exit_status=2)
+    return token
+
+
+def _listen_tcp(host: str, port: int) -> socket.socket:
+    bare = host.removeprefix("[").removesuffix("]")
+    family = socket.AF_INET6 if ":" in bare else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((bare, port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise StartError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}; another vballoond may be running", exit_status=1
+        ) from error
+    listener.setblocking(False)
+    return listener
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,39 @@
+"""Logs: one line for each finished operation, on standard error; for people on a terminal, as JSON elsewhere."""
+
+import logging
+import sys
+from typing import Any, Final
+
+import pydantic_core
+import structlog
+
+_LEVELS: Final = logging.getLevelNamesMapping()
+
+
+def configure_logs(level: str) -> None:
+    """Set up logging for the process, from ``level`` ("debug", "info", "warning", "error") upwards."""
+    people = sys.stderr.isatty()
+    renderer: Any = structlog.dev.ConsoleRenderer() if people else structlog.processors.JSONRenderer(_to_json)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    # aiohttp's own messages, such as a handler that failed, go the same way.
+    logging.basicConfig(level=logging.WARNING, handlers=[_ToStructlog()], force=True)
+
+
+def _to_json(value: Any, **_: Any) -> str:
+    return pydantic_core.to_json(value, fallback=str).decode()
+
+
+class _ToStructlog(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        structlog.get_logger().log(record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info)

@@ -1,0 +1,98 @@
+"""One region of guest memory: a piece of a file that guest and front-end share, mapped here."""
+
+import mmap
+import os
+from dataclasses import dataclass
+
+from protocol.balloon.page_frames import FRAME_BYTES
+
+from ..errors import FrontEndError
+from .frames import FrameRange
+
+_ADDRESS_SPACE = 1 << 64
+
+
+@dataclass(frozen=True, slots=True)
+class RegionPlace:
+    """Where a region lies for the guest, for the front-end, and in its file. All in bytes.
+
+    Raises:
+        FrontEndError: It is empty, leaves the address space, or its frames are not whole pages of the file.
+    """
+
+    guest_address: int
+    size_bytes: int
+    user_address: int
+    file_offset: int
+
+    def __post_init__(self) -> None:
+        if self.size_bytes == 0:
+            raise FrontEndError(f"memory region at guest address {self.guest_address:#x} is empty")
+        for name in ("guest_address", "user_address", "file_offset"):
+            start = getattr(self, name)
+            if start + self.size_bytes > _ADDRESS_SPACE:
+                raise FrontEndError(f"memory region with {name} {start:#x} and {self.size_bytes} bytes passes 2**64")
+        if (self.guest_address - self.file_offset) % FRAME_BYTES:
+            raise FrontEndError(
+                f"memory region at guest address {self.guest_address:#x} starts at {self.file_offset:#x} in its file: "
+                f"frames of {FRAME_BYTES} bytes would not be pages of the file"
+            )
+
+    @property
+    def guest_end(self) -> int:
+        """The first guest address behind the region."""
+        return self.guest_address + self.size_bytes
+
+    @property
+    def frames(self) -> FrameRange:
+        """The frames that lie in the region whole."""
+        first = -(-self.guest_address // FRAME_BYTES)
+        return FrameRange(first, max(0, self.guest_end // FRAME_BYTES - first))
+
+
+class MappedRegion:
+    """A region mapped into the daemon.
+
+    The descriptor stays the caller's, who keeps it open for as long as the region is used.
+
+    Args:
+        place: Where the region lies.
+        fd: The memory file, open for reading and writing.
+
+    Raises:
+        FrontEndError: The file is shorter than the region, or cannot be mapped shared and writable.
+    """
+
+    def __init__(self, place: RegionPlace, fd: int) -> None:
+        self.place = place
+        self.fd = fd
+        needed = place.file_offset + place.size_bytes
+        size = os.fstat(fd).st_size
+        if size < needed:
+            # Touching a mapping behind the end of its file is a SIGBUS, which no exception handler sees.
+            raise FrontEndError(f"memory file has {size} bytes, its region ends at byte {needed}")
+        # hugetlbfs maps only from multiples of its page size, which it reports as its block size.
+        granularity = max(mmap.ALLOCATIONGRANULARITY, os.fstatvfs(fd).f_bsize)
+        lead = place.file_offset % granularity
+        try:
+            self._mapping = mmap.mmap(fd, lead + place.size_bytes, offset=place.file_offset - lead)
+        except (OSError, ValueError, OverflowError) as error:
+            raise FrontEndError(f"memory file cannot be mapped: {error}") from error
+        self._view = memoryview(self._mapping)[lead : lead + place.size_bytes]
+
+    def view(self, offset: int, length: int) -> memoryview:
+        """Return ``length`` bytes from ``offset`` in the region; the caller releases it before :meth:`close`."""
+        return self._view[offset : offset + length]
+
+    def file_offset_of(self, pfn: int) -> int:
+        """Return where frame ``pfn`` starts in the memory file."""
+        return self.place.file_offset + pfn * FRAME_BYTES - self.place.guest_address
+
+    def close(self) -> None:
+        """Unmap the region. Every view of it must have been released.
+
+        Raises:
+            BufferError: One was not; the region stays mapped.
+        """
+        self._view.release()
+        self._mapping.close()

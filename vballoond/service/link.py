@@ -1,0 +1,23 @@
+"""What a balloon asks of the transport by which its driver is reached."""
+
+from typing import Protocol
+
+
+class Link(Protocol):
+    """Implemented by each transport. Neither call waits, and neither fails: a driver that is gone hears nothing."""
+
+    def config_changed(self) -> None:
+        """Tell the driver that the configuration space changed: now, or as soon as its transport allows."""
+
+    def broken(self) -> None:
+        """Tell the driver, as far as the transport can, that its device serves no more."""
+
+
+class NoLink:
+    """Stands in while there is no front-end. A driver reads the configuration space when it comes."""
+
+    def config_changed(self) -> None:
+        """Nobody to tell."""
+
+    def broken(self) -> None:
+        """Nobody to tell."""

@@ -1,0 +1,149 @@
+"""A virtio device for a driver in this very process: what a real transport does, without descriptors between.
+
+Rules of this file:
+
+* The driver runs in the event loop, so nothing here calls it back at once: an interrupt asks for it to be run.
+* A reset is complete when the status reads 0 (virtio 1.4 section 2.1.2): a pass over the queues that is under way ends
+  first, so nothing of the device touches the rings afterwards.
+"""
+
+import asyncio
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from protocol.balloon.queues import queue_roles
+from protocol.split_ring import SplitRingGeometry
+from protocol.virtio import DeviceStatus, RingFeature
+
+from ..memory.guest_memory import GuestMemory
+from ..service.balloon_service import BalloonService
+from ..virtqueue.split import SplitRing, SplitRingParts
+from .features import RING_FEATURES
+
+
+class Interrupts(Protocol):
+    """The driver's end: both return at once, and the driver looks when it next runs."""
+
+    def queue_interrupt(self, index: int) -> None:
+        """Buffers of a queue were used."""
+
+    def config_interrupt(self) -> None:
+        """The configuration space changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Queue:
+    geometry: SplitRingGeometry
+    descriptor_table: int
+    avail_ring: int
+    used_ring: int
+
+
+class InProcessDevice:
+    """The device of one balloon, for a driver that implements :class:`Interrupts`.
+
+    Args:
+        service: The balloon.
+        memory: The guest's memory; stays the caller's.
+        interrupts: The driver's end.
+    """
+
+    def __init__(self, service: BalloonService, memory: GuestMemory, interrupts: Interrupts) -> None:
+        self._service: Final = service
+        self._interrupts: Final = interrupts
+        self._status = DeviceStatus(0)
+        self._features = 0
+        self._queues: dict[int, _Queue] = {}
+        self._resetting: asyncio.Task[None] | None = None
+        service.connect(self)
+        service.set_memory(memory)
+
+    # What the driver calls.
+
+    def device_features(self) -> int:
+        """Return the feature bits on offer."""
+        return RING_FEATURES | self._service.settings.offered
+
+    def accept_features(self, features: int) -> None:
+        """Take the driver's choice of them."""
+        self._features = features & self.device_features()
+        self._status |= DeviceStatus.ACKNOWLEDGE | DeviceStatus.DRIVER | DeviceStatus.FEATURES_OK
+
+    def read_config(self, offset: int, length: int) -> bytes:
+        """Return a piece of the configuration space."""
+        return self._service.read_config(offset, length)
+
+    def write_config(self, offset: int, data: bytes) -> None:
+        """Take what the driver writes there."""
+        self._service.write_config(offset, data)
+
+    def set_up_queue(self, index: int, size: int, descriptor_table: int, avail_ring: int, used_ring: int) -> None:
+        """Remember where a queue lies; it is served from DRIVER_OK on."""
+        self._queues[index] = _Queue(SplitRingGeometry(size), descriptor_table, avail_ring, used_ring)
+
+    def driver_ok(self) -> None:
+        """Serve the queues."""
+        self._status |= DeviceStatus.DRIVER_OK
+        for index, role in queue_roles(self._features, frozenset(self._queues)).items():
+            if index in self._queues:
+                notify = functools.partial(self._interrupts.queue_interrupt, index)
+                ring = self._ring(self._queues[index])
+                self._service.start_queue(
+                    index, role, ring, notify, features=self._features, fresh=True, renewed=True
+                )
+
+    def kick(self, index: int) -> None:
+        """The driver made buffers available. Before DRIVER_OK it is too early, and every queue is looked at then."""
+        self._service.kick(index)
+
+    def reset(self) -> None:
+        """Begin a reset."""
+        self._resetting = asyncio.get_running_loop().create_task(self._reset(), name="in-process reset")
+
+    def status(self) -> DeviceStatus:
+        """Return the device status field."""
+        return self._status
+
+    # What the balloon calls.
+
+    def config_changed(self) -> None:
+        """Tell the driver."""
+        self._interrupts.config_interrupt()
+
+    def broken(self) -> None:
+        """Set NEEDS_RESET and say so (section 2.1.2)."""
+        self._status |= DeviceStatus.NEEDS_RESET
+        self._interrupts.config_interrupt()
+
+    # The edge.
+
+    async def close(self, unmap: Callable[[], None]) -> None:
+        """Serve no more, let go of the memory, and call ``unmap``."""
+        async with self._service.lock:
+            self._service.disconnect()
+            unmap()
+
+    async def _reset(self) -> None:
+        async with self._service.lock:
+            self._service.stop_all()
+        self._queues.clear()
+        self._features = 0
+        self._status = DeviceStatus(0)
+        self._interrupts.config_interrupt()
+
+    def _ring(self, queue: _Queue) -> SplitRing:
+        geometry, view = queue.geometry, self._service.memory.user_view
+        parts = SplitRingParts(
+            view(queue.descriptor_table, geometry.descriptor_table_bytes),
+            view(queue.avail_ring, geometry.avail_ring_bytes),
+            view(queue.used_ring, geometry.used_ring_bytes),
+        )
+        return SplitRing(
+            geometry,
+            parts,
+            self._service.memory,
+            event_idx=bool(self._features & RingFeature.EVENT_IDX),
+            indirect=bool(self._features & RingFeature.INDIRECT_DESC),
+        )

@@ -1,0 +1,248 @@
+"""One vhost-user connection, served: the world follows the session, message by message.
+
+Rules of this file:
+
+* For each message: look at it, work out the new session (``changes``), prepare all that can fail (mappings, ring views),
+  then stop the rings that change, swap, start those that run; consume the message; answer it. A message that is refused
+  has changed nothing.
+* A config change is announced only while a ring runs: QEMU 10 and 11 dereference a null pointer when it comes before the
+  guest started the device or after it stopped. It is kept until then.
+* The connection is never closed for what a front-end asks, since QEMU can abort when it is. It ends when the front-end
+  closes it, or when its stream has lost its place.
+"""
+
+import functools
+import os
+import select
+import socket
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from protocol.layout import LayoutError
+from protocol.vhost_user.features import F_PROTOCOL_FEATURES, ProtocolFeature
+from protocol.vhost_user.header import MESSAGE_HEADER, VERSION, MessageHeader
+from protocol.vhost_user.requests import BackendRequest
+
+from ...errors import FrontEndError
+from ...memory.guest_memory import GuestMemory
+from ...service.balloon_service import BalloonService
+from ..doorbell import KickReader, ring
+from ..features import RING_FEATURES
+from .changes import Change, Offer, change_of
+from .channel import Channel, Message
+from .descriptors import Descriptors, close_all
+from .memory import map_memory, unmap
+from .replies import reply_to
+from .rings import PreparedRing, disturbed, open_ring, prepare_ring
+from .session import BACKEND_CHANNEL, Session, call_name, error_name, kick_name, memory_name
+
+PROTOCOL_FEATURES: Final = (
+    ProtocolFeature.MQ
+    | ProtocolFeature.REPLY_ACK
+    | ProtocolFeature.BACKEND_REQ
+    | ProtocolFeature.CONFIG
+    | ProtocolFeature.CONFIGURE_MEM_SLOTS
+)
+"""STATUS is not offered: QEMU's generic device never sets DRIVER_OK. INBAND_NOTIFICATIONS is not: Linux delays a config
+change that comes in one batch with an in-band call. LOG_SHMFD would need atomic stores that Python has not."""
+
+
+_CONFIG_CHANGE: Final = MESSAGE_HEADER.pack(MessageHeader(BackendRequest.CONFIG_CHANGE_MSG, VERSION, 0))
+
+
+@dataclass(frozen=True, slots=True)
+class _Preparation:
+    """What a new session needs: all that can fail has been done, and nothing has changed yet."""
+
+    memory: GuestMemory
+    stop: frozenset[int]
+    start: dict[int, PreparedRing]
+
+
+class Backend:
+    """The device's end of one connection.
+
+    Args:
+        service: The balloon that is served.
+        connection: A connected socket, which belongs to the back-end from now on.
+    """
+
+    def __init__(self, service: BalloonService, connection: socket.socket) -> None:
+        self.session = Session()
+        self._service: Final = service
+        self._channel: Final = Channel(connection)
+        self._descriptors: Final = Descriptors()
+        self._kicks: Final[dict[int, KickReader]] = {}
+        self._config_change_due = False
+        self._log: Final = structlog.get_logger().bind(balloon=service.settings.name)
+        self._offer: Final = Offer(
+            RING_FEATURES | service.settings.offered | F_PROTOCOL_FEATURES, PROTOCOL_FEATURES
+        )
+
+    async def run(self) -> None:
+        """Serve the connection until it ends; then nothing of it is left."""
+        self._service.connect(self)
+        self._log.info("front-end connected")
+        reason = "it closed the connection"
+        try:
+            while (message := await self._channel.peek()) is not None:
+                await self._serve(message)
+        except (FrontEndError, OSError) as error:
+            reason = str(error)
+        finally:
+            await self._leave()
+            self._log.info("front-end gone", reason=reason)
+
+    def config_changed(self) -> None:
+        """Announce a config change, now or when a ring runs."""
+        self._config_change_due = True
+        self._announce()
+
+    def broken(self) -> None:
+        """Signal the error descriptors of the rings that have one; the specification has no more to say it with."""
+        for index in self.session.running():
+            fd = self._descriptors.get(error_name(index))
+            if fd is not None:
+                ring(fd)
+
+    async def _serve(self, message: Message) -> None:
+        refused = False
+        async with self._service.lock:
+            try:
+                self._apply(change_of(self.session, message, self._offer), message)
+            except (FrontEndError, LayoutError) as error:
+                refused = True
+                close_all(message.fds)
+                self._log.warning("message refused", request=message.header.request, reason=str(error))
+            reply = reply_to(message, self.session, self._offer, self._service.read_config, refused=refused)
+        await self._channel.consume(message)
+        if reply is not None:
+            await self._channel.reply(message.header.request, reply)
+        self._announce()
+
+    def _apply(self, change: Change, message: Message) -> None:
+        """Let the world follow ``change``. On an error nothing has happened, and the message's descriptors are open."""
+        preparation = self._prepare(change)
+        close_all(fd for fd in message.fds if fd not in change.store.values())
+        self.session = self._stop_rings(preparation.stop, change.session)
+        self._swap_memory(preparation.memory)
+        self._adopt_descriptors(change)
+        for index, prepared in preparation.start.items():
+            self._start_ring(index, prepared)
+        if change.config_write is not None:
+            self._service.write_config(*change.config_write)
+
+    def _prepare(self, change: Change) -> _Preparation:
+        for name, fd in change.store.items():
+            if not name.startswith("memory-"):
+                _check_doorbell(fd)
+        present = self._service.memory
+        memory = present
+        if {memory_name(place) for place in change.session.regions} & change.store.keys() or (
+            change.session.regions != self.session.regions
+        ):
+            memory = map_memory(change.session, present, self._fd_lookup(change), frozenset(change.store))
+        running = frozenset(self.session.running())
+        stop = running if memory is not present else disturbed(self.session, change.session)
+        wanted = change.session.running()
+        try:
+            start = {
+                index: prepare_ring(change.session, index, role, memory)
+                for index, role in wanted.items()
+                if index in stop or index not in running
+            }
+        except FrontEndError:
+            unmap(memory.regions, keep=present)
+            raise
+        return _Preparation(memory, stop, start)
+
+    def _fd_lookup(self, change: Change) -> "functools.partial[int]":
+        def lookup(store: dict[str, int], name: str) -> int:
+            return store[name] if name in store else self._descriptors[name]
+
+        return functools.partial(lookup, dict(change.store))
+
+    def _stop_rings(self, indices: frozenset[int], session: Session) -> Session:
+        """Stop rings; return ``session`` with the positions at which they stopped, where it has none of its own."""
+        for index in indices:
+            self._kicks.pop(index).close()
+            position = self._service.stop_queue(index)
+            if not session.vrings[index].renewed:
+                session = session.with_vring(index, base=position)
+        return session
+
+    def _swap_memory(self, memory: GuestMemory) -> None:
+        before = self._service.memory
+        if memory is not before:
+            self._service.set_memory(memory)
+            unmap(before.regions, keep=memory)
+
+    def _adopt_descriptors(self, change: Change) -> None:
+        changed = change.store.keys() | set(change.drop)
+        for index, reader in self._kicks.items():
+            if kick_name(index) in changed:
+                reader.close()
+        self._descriptors.drop(change.drop)
+        self._descriptors.store(change.store)
+        for name, fd in change.store.items():
+            if not name.startswith("memory-"):
+                os.set_blocking(fd, False)
+        for index in self._kicks:
+            if kick_name(index) in changed:
+                self._listen(index)
+
+    def _start_ring(self, index: int, prepared: PreparedRing) -> None:
+        vring = self.session.vrings[index]
+        self._listen(index)
+        self._service.start_queue(
+            index,
+            prepared.role,
+            open_ring(self.session, index, prepared, self._service.memory),
+            functools.partial(self._notify, call_name(index)),
+            features=self.session.features,
+            fresh=vring.renewed and vring.base == 0,
+            renewed=vring.renewed,
+        )
+        self.session = self.session.with_vring(index, renewed=False)
+
+    def _listen(self, index: int) -> None:
+        fd = self._descriptors.get(kick_name(index))
+        self._kicks[index] = KickReader(fd, functools.partial(self._service.kick, index))
+
+    def _notify(self, name: str) -> None:
+        fd = self._descriptors.get(name)
+        if fd is not None:
+            ring(fd)
+
+    def _announce(self) -> None:
+        if not self._config_change_due or not self.session.running():
+            return
+        fd = self._descriptors.get(BACKEND_CHANNEL)
+        if fd is None:
+            return
+        try:
+            self._config_change_due = os.write(fd, _CONFIG_CHANGE) != len(_CONFIG_CHANGE)
+        except OSError as error:
+            # The channel is full or gone. A front-end that still reads is told after its next message.
+            self._log.warning("config change not announced", reason=error.strerror)
+
+    async def _leave(self) -> None:
+        async with self._service.lock:
+            for reader in self._kicks.values():
+                reader.close()
+            memory = self._service.memory
+            self._service.disconnect()
+            unmap(memory.regions, keep=self._service.memory)
+            self._descriptors.close()
+            self._channel.close()
+
+
+def _check_doorbell(fd: int) -> None:
+    """Refuse what cannot be waited for, before anything depends on it."""
+    with select.epoll() as probe:
+        try:
+            probe.register(fd, select.EPOLLIN)
+        except OSError as error:
+            raise FrontEndError(f"a descriptor that cannot be waited for: {error.strerror}") from error

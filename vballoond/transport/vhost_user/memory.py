@@ -1,0 +1,37 @@
+"""The guest memory of a session: mapping what is new in it, keeping the rest."""
+
+from collections.abc import Callable
+
+from ...memory.guest_memory import GuestMemory
+from ...memory.region import MappedRegion
+from .session import Session, memory_name
+
+
+def map_memory(
+    session: Session, present: GuestMemory, fd_of: Callable[[str], int], replaced: frozenset[str]
+) -> GuestMemory:
+    """Return the memory of ``session``.
+
+    Regions of ``present`` are taken over, save those whose descriptor is ``replaced``.
+
+    Raises:
+        FrontEndError: A region cannot be mapped, or two overlap. What was mapped anew is unmapped again.
+    """
+    kept = {memory_name(region.place): region for region in present.regions}
+    regions: list[MappedRegion] = []
+    try:
+        for place in session.regions:
+            name = memory_name(place)
+            reusable = name in kept and name not in replaced
+            regions.append(kept[name] if reusable else MappedRegion(place, fd_of(name)))
+        return GuestMemory(regions)
+    except Exception:
+        unmap(regions, keep=present)
+        raise
+
+
+def unmap(regions: "list[MappedRegion] | tuple[MappedRegion, ...]", keep: GuestMemory) -> None:
+    """Unmap those of ``regions`` that ``keep`` does not use."""
+    for region in regions:
+        if region not in keep.regions:
+            region.close()

@@ -1,0 +1,92 @@
+"""What one vhost-user connection has agreed on: plain, frozen data plus the names of descriptors.
+
+Rules of this file:
+
+* A session says everything that is needed to serve a guest, save the descriptors, which have names that follow from it.
+  Whoever has both can go on serving, whether it was there before or not.
+* A ring has two independent bits (vhost-user.rst, "Ring states"): *enabled* by SET_VRING_ENABLE, or from the start where
+  F_PROTOCOL_FEATURES was not negotiated; *started* by its kick descriptor until GET_VRING_BASE. It runs when it is both
+  and its size and addresses are known.
+* User-mode Linux never asks GET_VRING_BASE: it disables its rings and later sets them up again.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from protocol.balloon.queues import MAX_QUEUES, QueueRole, queue_roles
+from protocol.vhost_user.features import F_PROTOCOL_FEATURES, ProtocolFeature
+from protocol.vhost_user.payloads import VringAddress
+
+from ...memory.region import RegionPlace
+
+BACKEND_CHANNEL: Final = "backend-channel"
+
+
+def memory_name(place: RegionPlace) -> str:
+    """Return the name of the memory file of a region."""
+    return f"memory-{place.guest_address:x}-{place.size_bytes:x}-{place.file_offset:x}"
+
+
+def kick_name(index: int) -> str:
+    """Return the name of the descriptor by which the driver kicks a ring."""
+    return f"kick-{index}"
+
+
+def call_name(index: int) -> str:
+    """Return the name of the descriptor by which a ring's driver is notified."""
+    return f"call-{index}"
+
+
+def error_name(index: int) -> str:
+    """Return the name of the descriptor by which the front-end is told that a ring is broken."""
+    return f"error-{index}"
+
+
+@dataclass(frozen=True, slots=True)
+class Vring:
+    """One ring as the front-end set it up.
+
+    ``base`` is the position to go on from: as the front-end gave it, or where the ring last stopped. ``renewed`` says
+    that the front-end gave it and the ring has not run since.
+    """
+
+    size: int = 0
+    base: int = 0
+    renewed: bool = False
+    address: VringAddress | None = None
+    enabled: bool = False
+    started: bool = False
+    has_kick: bool = False
+    has_call: bool = False
+    has_error: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One connection's agreements. The empty session is that of a connection on which nothing was said."""
+
+    features: int = 0
+    protocol_features: ProtocolFeature = ProtocolFeature(0)
+    regions: tuple[RegionPlace, ...] = ()
+    vrings: tuple[Vring, ...] = (Vring(),) * MAX_QUEUES
+    has_backend_channel: bool = False
+
+    def with_vring(self, index: int, **changes: object) -> "Session":
+        """Return the session with one ring changed."""
+        vring = replace(self.vrings[index], **changes)  # type: ignore[arg-type]
+        return replace(self, vrings=(*self.vrings[:index], vring, *self.vrings[index + 1 :]))
+
+    def ready(self) -> frozenset[int]:
+        """The rings that are set up, enabled and started."""
+        always_enabled = not self.features & F_PROTOCOL_FEATURES
+        return frozenset(
+            index
+            for index, vring in enumerate(self.vrings)
+            if vring.started and vring.size and vring.address is not None and (vring.enabled or always_enabled)
+        )
+
+    def running(self) -> dict[int, QueueRole]:
+        """The rings that are to be served, and what each is for."""
+        ready = self.ready()
+        roles = queue_roles(self.features, ready)
+        return {index: roles[index] for index in sorted(ready) if index in roles}
