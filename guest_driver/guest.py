@@ -48,7 +48,7 @@ class Guest:
             self.pages.free_page(pfn)
 
     def load_driver(self, device: VirtioDevice) -> VirtioBalloon:
-        """insmod virtio_balloon: bind its driver to ``device``."""
+        """Insmod virtio_balloon: bind its driver to ``device``."""
         memory = KernelMemory(self._kernel_frames * FRAME_BYTES)
         self.balloon = VirtioBalloon(self.kernel, device, self.ram, memory, self.pages, self.vmstat)
         self.balloon.probe()

@@ -21,9 +21,8 @@ class VmStat:
     pgfault: int = 0
 
 
-
 def statistics_buffer(vmstat: VmStat, pages: PageCounts, managed_frames: int) -> bytes:
-    """Return the statistics as Linux 6.1 sends them without hugetlb, in its order: counts as they are, sizes in bytes."""
+    """Return the statistics as Linux 6.1 sends them without hugetlb, in its order; sizes are in bytes."""
     entries = (
         Statistic(StatisticTag.SWAP_IN, vmstat.pswpin * FRAME_BYTES),
         Statistic(StatisticTag.SWAP_OUT, vmstat.pswpout * FRAME_BYTES),

@@ -3,8 +3,8 @@
 Rules of this file:
 
 * A word that the other side polls (ring indices, event words, ring flags) is loaded and stored as one aligned,
-  native-width access: ``memoryview.cast("H")``. ``struct`` with a byte-order prefix stores byte by byte, and a reader on
-  another CPU then sees a torn index (measured: 2 % of reads). Slices of bytes tear likewise.
+  native-width access: ``memoryview.cast("H")``. ``struct`` with a byte-order prefix stores byte by byte, and a reader
+  on another CPU then sees a torn index (measured: 2 % of reads). Slices of bytes tear likewise.
 * x86-64 keeps stores in order and loads in order, which covers "element before index". It does not order a store
   before a later load: after publishing an index and before looking at the other side's, :func:`full_barrier`.
 * Words are native, so the host must be little-endian as virtio 1.x is. Weaker memory models are not supported.
@@ -15,7 +15,9 @@ import threading
 from typing import Final
 
 if sys.byteorder != "little":
-    raise ImportError("vballoond shares little-endian words with guests; this host is big-endian, which is not supported")
+    raise ImportError(
+        "vballoond shares little-endian words with guests; this host is big-endian, which is not supported"
+    )
 
 # Python has no fence. Taking and giving back a lock executes a locked instruction, which on x86-64 is a full barrier.
 _FENCE: Final = threading.Lock()

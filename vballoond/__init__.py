@@ -9,6 +9,6 @@ _WIRE_VERSION = 1
 # The unrelated distribution "protocol" on the public index installs the same package name, and pip overwrites silently.
 if getattr(protocol, "WIRE_VERSION", None) != _WIRE_VERSION:
     raise ImportError(
-        f"another package named 'protocol' ({protocol.__file__ or protocol.__path__}) stands in the place of vballoond's: "
+        f"another package named 'protocol' ({protocol.__file__ or protocol.__path__}) is in the place of vballoond's: "
         "install vballoond in a virtual environment of its own, and start it there by its own command"
     )

@@ -5,7 +5,7 @@ import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from typing import Final
+from typing import Final, Self
 
 import structlog
 from aiohttp import web
@@ -51,7 +51,7 @@ class Daemon:
         self._observer_for: Final = observer_for
         self._stack: Final = AsyncExitStack()
 
-    async def __aenter__(self) -> "Daemon":
+    async def __aenter__(self) -> Self:
         async with self._stack:
             executor = self._stack.enter_context(ThreadPoolExecutor(thread_name_prefix="offload"))
             self._offload = Offload(executor)
@@ -69,7 +69,9 @@ class Daemon:
             await runner.setup()
             self._stack.push_async_callback(runner.cleanup)
             await web.SockSite(runner, listener).start()
-            self.api_url = f"unix:{address.path}" if address.path else f"http://{address.host}:{listener.getsockname()[1]}"
+            self.api_url = (
+                f"unix:{address.path}" if address.path else f"http://{address.host}:{listener.getsockname()[1]}"
+            )
             self._opened = self._stack.pop_all()
         return self
 

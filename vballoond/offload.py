@@ -19,9 +19,7 @@ class Offload:
     def __init__(self, executor: Executor | None = None) -> None:
         self._executor: Final = executor
 
-    async def run(
-        self, call: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
-    ) -> Result:
+    async def run(self, call: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         """Return what ``call`` returns; what it raises is raised here."""
         if self._executor is None:
             return call(*args, **kwargs)

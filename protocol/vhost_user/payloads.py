@@ -17,14 +17,14 @@ class U64(NamedTuple):
 class VringState(NamedTuple):
     """``num`` is a queue size, a ring position, or 0 and 1 for disable and enable."""
 
-    index: int
+    ring: int
     num: int
 
 
 class VringAddress(NamedTuple):
     """Where a ring is, as *user* addresses: those of the front-end's own process."""
 
-    index: int
+    ring: int
     flags: int
     descriptor: int
     used: int
@@ -42,9 +42,9 @@ class MemoryRegionDescription(NamedTuple):
 
 
 class MemoryTableHeader(NamedTuple):
-    """Stands before ``count`` regions in SET_MEM_TABLE."""
+    """Stands before ``regions`` regions in SET_MEM_TABLE."""
 
-    count: int
+    regions: int
     padding: int
 
 
@@ -72,11 +72,11 @@ class ConfigHeader(NamedTuple):
 
 
 U64_PAYLOAD: Final = Layout(U64, value=Int64ul)
-VRING_STATE: Final = Layout(VringState, index=Int32ul, num=Int32ul)
+VRING_STATE: Final = Layout(VringState, ring=Int32ul, num=Int32ul)
 VRING_ADDRESS: Final = Layout(
-    VringAddress, index=Int32ul, flags=Int32ul, descriptor=Int64ul, used=Int64ul, available=Int64ul, log=Int64ul
+    VringAddress, ring=Int32ul, flags=Int32ul, descriptor=Int64ul, used=Int64ul, available=Int64ul, log=Int64ul
 )
-MEMORY_TABLE_HEADER: Final = Layout(MemoryTableHeader, count=Int32ul, padding=Int32ul)
+MEMORY_TABLE_HEADER: Final = Layout(MemoryTableHeader, regions=Int32ul, padding=Int32ul)
 MEMORY_REGION: Final = Layout(
     MemoryRegionDescription, guest_address=Int64ul, memory_size=Int64ul, user_address=Int64ul, mmap_offset=Int64ul
 )

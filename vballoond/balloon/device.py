@@ -43,7 +43,7 @@ class DeviceState:
     """What a device knows besides the frames that it holds."""
 
     config: BalloonConfig = field(default_factory=BalloonConfig)
-    features: BalloonFeature = BalloonFeature(0)
+    features: int = 0
     running: frozenset[QueueRole] = frozenset()
     held_statistics_head: int | None = None
     statistics: Statistics | None = None
@@ -131,7 +131,7 @@ class BalloonDevice:
         return (ConfigChanged(),)
 
     def _queue_started(self, start: QueueStarted) -> tuple[Effect, ...]:
-        features = BalloonFeature(start.features & _ALL_FEATURES)
+        features = start.features & _ALL_FEATURES
         self.state = replace(self.state, running=self.state.running | {start.role}, features=features)
         if start.fresh and start.role is QueueRole.INFLATE:
             # The target is the operator's and stays. poison_val was written before the queues ran (5.5.6.6.1).

@@ -66,6 +66,4 @@ class StatisticsDue:
     """Time has come to ask the driver for statistics."""
 
 
-Fact: TypeAlias = (
-    MemoryKnown | QueueStarted | QueueStopped | Request | ConfigWritten | TargetSet | StatisticsDue
-)
+Fact: TypeAlias = MemoryKnown | QueueStarted | QueueStopped | Request | ConfigWritten | TargetSet | StatisticsDue

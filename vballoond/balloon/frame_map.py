@@ -64,9 +64,7 @@ class FrameMap:
 
     def bitmap(self, window: FrameRange) -> bytes:
         """Return ``window`` packed: bit ``i`` (lowest first) of byte ``j`` is frame ``first + 8 * j + i``."""
-        return b"".join(
-            np.packbits(picture == 1, bitorder="little").tobytes() for picture in self._pictures(window)
-        )
+        return b"".join(np.packbits(picture == 1, bitorder="little").tobytes() for picture in self._pictures(window))
 
     def picture(self, window: FrameRange) -> bytes:
         """Return ``window`` with a byte for each frame: 0 the guest's, 1 held, 2 (``ABSENT``) no memory."""

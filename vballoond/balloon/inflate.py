@@ -2,7 +2,7 @@
 
 Rules of this file:
 
-* A request is an array of 32-bit page frame numbers. Bytes behind the last whole one are ignored, as QEMU's device does.
+* A request is an array of 32-bit page frame numbers. Bytes behind the last whole one are ignored, as by QEMU's device.
 * A frame that is not the guest's is ignored and counted: the request is completed all the same, since a driver waits
   for its buffer without a time limit.
 * Frames are given back before the inflate request is completed. Without MUST_TELL_HOST the driver may use a page again

@@ -10,8 +10,8 @@ from typing import Final
 from protocol.balloon.page_frames import FRAME_BYTES
 
 STALL_AFTER_S: Final = 4.0
-"""ChromeOS calls a balloon stalled that moves too little for this long (vm_tools/concierge/mm/balloon.cc). Linux sends a
-request every 200 ms at the least while it finds any memory."""
+"""ChromeOS calls a balloon stalled that moves too little for this long (vm_tools/concierge/mm/balloon.cc). Linux sends
+a request every 200 ms at the least while it finds any memory."""
 
 _RATE_WINDOW_S: Final = 1.0
 

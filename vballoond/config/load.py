@@ -32,8 +32,10 @@ def load_settings(path: Path) -> Settings:
 
 def _explain(path: Path, error: ValidationError) -> str:
     lines = [f"{path} is not a valid configuration ({_KNOWN_KEYS}):"]
-    for problem in error.errors(include_url=False, include_context=False):
-        lines.append(f"  {key_name(problem['loc'])}: {_say(problem)}")
+    lines += [
+        f"  {key_name(problem['loc'])}: {_say(problem)}"
+        for problem in error.errors(include_url=False, include_context=False)
+    ]
     return "\n".join(lines)
 
 
@@ -50,9 +52,11 @@ def _say(problem: Any) -> str:
         return "unknown key"
     if problem["type"] == "missing":
         return "this key is missing"
-    return f"{str(problem['msg']).removeprefix('Value error, ')}, not {problem['input']!r}" if problem["loc"] else str(
-        problem["msg"]
-    ).removeprefix("Value error, ")
+    return (
+        f"{str(problem['msg']).removeprefix('Value error, ')}, not {problem['input']!r}"
+        if problem["loc"]
+        else str(problem["msg"]).removeprefix("Value error, ")
+    )
 
 
 def _relative_to(base: Path, settings: Settings) -> Settings:

@@ -23,7 +23,7 @@ FEATURE_NAMES: Final = {
 
 def _size(value: Any) -> int:
     if not isinstance(value, str):
-        raise ValueError("a size is a string: a number with KiB, MiB, GiB or TiB, such as '512MiB'")
+        raise ValueError("a size is a string: a number with KiB, MiB, GiB or TiB, such as '512MiB'")  # noqa: TRY004 (pydantic reports ValueError)
     return parse_size(value)
 
 
@@ -108,7 +108,9 @@ class Settings(_Section):
     @model_validator(mode="after")
     def _distinct(self) -> Self:
         _refuse_repeated("balloons named", [balloon.name for balloon in self.balloon])
-        _refuse_repeated("balloons with the socket", [str(balloon.socket) for balloon in self.balloon if balloon.socket])
+        _refuse_repeated(
+            "balloons with the socket", [str(balloon.socket) for balloon in self.balloon if balloon.socket]
+        )
         return self
 
 
@@ -120,4 +122,4 @@ def _refuse_repeated(what: str, values: list[str]) -> None:
 
 def embedded_default() -> Settings:
     """What runs without a file, the same as config/vballoond.toml: one modelled guest of 1 GiB named "demo"."""
-    return Settings(balloon=(BalloonSettings(name="demo", transport="in-process", memory="1GiB"),))  # type: ignore[arg-type]
+    return Settings(balloon=(BalloonSettings(name="demo", transport="in-process", memory="1GiB"),))

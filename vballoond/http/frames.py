@@ -57,7 +57,7 @@ async def show_frames(request: web.Request) -> web.Response:
     width = _number(request, "width", DEFAULT_WIDTH, 1, MAX_WIDTH)
     if window.count > MAX_PICTURE_FRAMES:
         raise OperatorError(
-            f"a picture of {window.count} frames is larger than {MAX_PICTURE_FRAMES}: choose a window by first and count",
+            f"a picture of {window.count} frames is larger than {MAX_PICTURE_FRAMES}: choose first and count",
             status=422,
             code="picture-too-large",
             limit_bytes=MAX_PICTURE_FRAMES * FRAME_BYTES,

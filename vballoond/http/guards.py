@@ -2,12 +2,15 @@
 
 import hmac
 from collections.abc import Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
 from ..errors import OperatorError
 from .problems import Handler
+
+if TYPE_CHECKING:
+    from aiohttp.typedefs import Middleware
 
 _LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
@@ -22,7 +25,7 @@ def accepted_hosts(listen_host: str | None, configured: Iterable[str]) -> frozen
     return _LOOPBACK_NAMES | {listen_host.lower()} | {name.lower() for name in configured}
 
 
-def guard(hosts: frozenset[str] | None, token: str | None) -> "web.middleware":  # type: ignore[valid-type]
+def guard(hosts: frozenset[str] | None, token: str | None) -> "Middleware":
     """Return the middleware that turns away foreign hosts (403) and whoever lacks the token (401)."""
 
     @web.middleware

@@ -84,7 +84,8 @@ def _listen_tcp(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise StartError(
-            f"cannot listen on {host}:{port}: {error.strerror or error}; another vballoond may be running", exit_status=1
+            f"cannot listen on {host}:{port}: {error.strerror or error}; another vballoond may be running",
+            exit_status=1,
         ) from error
     listener.setblocking(False)
     return listener

@@ -77,7 +77,9 @@ class Balloon(_Out):
     target_bytes: int
     actual_bytes: int = Field(description="What the driver last wrote to 'actual'.")
     held_frames: int = Field(description="Frames inflated and not yet deflated, by the requests that were served.")
-    resident_bytes: int | None = Field(description="What the guest's memory takes of the host, by the kernel's account.")
+    resident_bytes: int | None = Field(
+        description="What the guest's memory takes of the host, by the kernel's account."
+    )
     reclaimed_bytes: int = Field(description="Running total of what giving frames back has freed, by the same account.")
     features: Features
     resize: ResizeView | None

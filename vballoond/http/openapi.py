@@ -26,7 +26,11 @@ def openapi_document() -> dict[str, Any]:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "vballoond", "version": __version__, "description": "Memory balloons of the guests of a host."},
+        "info": {
+            "title": "vballoond",
+            "version": __version__,
+            "description": "Memory balloons of the guests of a host.",
+        },
         "paths": paths,
         "components": {
             "schemas": definitions.get("$defs", {}),
@@ -37,7 +41,7 @@ def openapi_document() -> dict[str, Any]:
 
 def _operation(route: Route) -> dict[str, Any]:
     operation: dict[str, Any] = {
-        "operationId": route.handler.__name__,  # type: ignore[attr-defined]
+        "operationId": route.handler.__name__,
         "summary": (route.handler.__doc__ or "").strip().splitlines()[0],
         "parameters": [*_path_parameters(route), *(_parameter(parameter) for parameter in route.parameters)],
         "responses": _responses(route),

@@ -7,7 +7,8 @@ signed: numpy would take 0xffffffff for index -1.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, TypeAlias
+from itertools import pairwise
+from typing import TypeAlias
 
 import numpy as np
 
@@ -15,7 +16,8 @@ PfnArray: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.uint32]]"
 IndexArray: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.int64]]"
 
 
-class FrameRange(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class FrameRange:
     """``count`` frames from PFN ``first`` on."""
 
     first: int
@@ -69,7 +71,7 @@ class FrameSpace:
     spans: tuple[FrameRange, ...] = ()
 
     def __post_init__(self) -> None:
-        for before, after in zip(self.spans, self.spans[1:], strict=False):
+        for before, after in pairwise(self.spans):
             if before.end > after.first:
                 raise ValueError(f"spans {before} and {after} overlap or are out of order")
 

@@ -10,6 +10,7 @@ Rules of this file:
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from protocol.balloon.page_frames import FRAME_BYTES
 
@@ -41,7 +42,7 @@ class GuestMemory:
     def __init__(self, regions: Sequence[MappedRegion] = ()) -> None:
         self.regions = tuple(sorted(regions, key=lambda region: region.place.guest_address))
         places = [region.place for region in self.regions]
-        for before, after in zip(places, places[1:], strict=False):
+        for before, after in pairwise(places):
             if before.guest_end > after.guest_address:
                 raise FrontEndError(
                     f"memory regions at guest addresses {before.guest_address:#x} and {after.guest_address:#x} overlap"
@@ -55,9 +56,7 @@ class GuestMemory:
         Raises:
             GuestError: Some of them are not in guest memory.
         """
-        pieces = [
-            bytes(region.view(offset, count)) for region, offset, count in self._pieces(guest_address, length)
-        ]
+        pieces = [bytes(region.view(offset, count)) for region, offset, count in self._pieces(guest_address, length)]
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def user_view(self, user_address: int, length: int) -> memoryview:
@@ -68,7 +67,7 @@ class GuestMemory:
         """
         for region in self.regions:
             offset = user_address - region.place.user_address
-            if 0 <= offset and offset + length <= region.place.size_bytes:
+            if offset >= 0 and offset + length <= region.place.size_bytes:
                 return region.view(offset, length)
         raise FrontEndError(f"{length} bytes at user address {user_address:#x} do not lie in one memory region")
 

@@ -15,7 +15,7 @@ _DRAIN_BYTES: Final = 4096
 
 
 def ring(fd: int) -> None:
-    """Notify whoever reads ``fd``. A full doorbell has been rung already; one whose far end is gone rings for nobody."""
+    """Notify whoever reads ``fd``. A full doorbell has been rung already; one without a far end rings for nobody."""
     with contextlib.suppress(OSError):
         os.write(fd, _ONE)
 

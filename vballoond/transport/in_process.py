@@ -90,9 +90,7 @@ class InProcessDevice:
             if index in self._queues:
                 notify = functools.partial(self._interrupts.queue_interrupt, index)
                 ring = self._ring(self._queues[index])
-                self._service.start_queue(
-                    index, role, ring, notify, features=self._features, fresh=True, renewed=True
-                )
+                self._service.start_queue(index, role, ring, notify, features=self._features, fresh=True, renewed=True)
 
     def kick(self, index: int) -> None:
         """The driver made buffers available. Before DRIVER_OK it is too early, and every queue is looked at then."""

@@ -116,7 +116,7 @@ def _indirect_table(descriptor: Descriptor, memory: GuestMemory) -> Iterator[Des
     length = descriptor.len
     if not length or length % DESCRIPTOR.size or length > MAX_INDIRECT_DESCRIPTORS * DESCRIPTOR.size:
         raise GuestError(
-            f"an indirect table of {length} bytes is not 1 to {MAX_INDIRECT_DESCRIPTORS} descriptors of {DESCRIPTOR.size}"
+            f"an indirect table of {length} bytes: it must be 1 to {MAX_INDIRECT_DESCRIPTORS} times {DESCRIPTOR.size}"
         )
     for inner in _follow(memory.read(descriptor.addr, length), 0):
         if inner.flags & DescriptorFlag.INDIRECT:

@@ -2,11 +2,11 @@
 
 Rules of this file:
 
-* For each message: look at it, work out the new session (``changes``), prepare all that can fail (mappings, ring views),
-  then stop the rings that change, swap, start those that run; consume the message; answer it. A message that is refused
-  has changed nothing.
-* A config change is announced only while a ring runs: QEMU 10 and 11 dereference a null pointer when it comes before the
-  guest started the device or after it stopped. It is kept until then.
+* For each message: look at it, work out the new session (``changes``), prepare all that can fail (mappings, ring
+  views), then stop the rings that change, swap, start those that run; consume the message; answer it. A message that
+  is refused has changed nothing.
+* A config change is announced only while a ring runs: QEMU 10 and 11 dereference a null pointer when it comes before
+  the guest started the device or after it stopped. It is kept until then.
 * The connection is never closed for what a front-end asks, since QEMU can abort when it is. It ends when the front-end
   closes it, or when its stream has lost its place.
 """
@@ -77,9 +77,7 @@ class Backend:
         self._kicks: Final[dict[int, KickReader]] = {}
         self._config_change_due = False
         self._log: Final = structlog.get_logger().bind(balloon=service.settings.name)
-        self._offer: Final = Offer(
-            RING_FEATURES | service.settings.offered | F_PROTOCOL_FEATURES, PROTOCOL_FEATURES
-        )
+        self._offer: Final = Offer(RING_FEATURES | service.settings.offered | F_PROTOCOL_FEATURES, PROTOCOL_FEATURES)
 
     async def run(self) -> None:
         """Serve the connection until it ends; then nothing of it is left."""

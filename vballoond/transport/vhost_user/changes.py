@@ -6,6 +6,8 @@ Rules of this file:
   never touches the world: ``backend`` lets the world follow, and only then is the message answered.
 * A change that cannot be made raises :class:`FrontEndError`; nothing of it is applied, the front-end is refused, and
   the connection stays.
+* A ring stops at GET_VRING_BASE and whenever it, or the device, is set up anew: its memory may be the guest's again,
+  and nothing may look at it before the next SET_VRING_KICK.
 * Payloads that are longer than their content are accepted where a real front-end sends them so.
 """
 
@@ -21,7 +23,7 @@ from protocol.split_ring import (
     USED_RING_ALIGNMENT,
     SplitRingGeometry,
 )
-from protocol.vhost_user.features import ProtocolFeature
+from protocol.vhost_user.features import F_PROTOCOL_FEATURES, ProtocolFeature
 from protocol.vhost_user.payloads import (
     CONFIG_HEADER,
     MAX_CONFIG_BYTES,
@@ -67,13 +69,30 @@ class Offer:
 Rule = Callable[[Session, Message, Offer], Change]
 
 
+def get_features(session: Session, message: Message, offer: Offer) -> Change:
+    """GET_FEATURES, which is a question, and from user-mode Linux also the last that is heard of a driver.
+
+    Where a driver gives up a feature when it probes, user-mode Linux 6.1 loses F_PROTOCOL_FEATURES from what it
+    acknowledges, and can then not disable a ring any more. When the driver is removed it frees the rings after this
+    very message (vu_del_vqs), so whoever went on with them would write into memory of the guest. Front-ends that keep
+    F_PROTOCOL_FEATURES, and that is all others known, ask only before they start.
+    """
+    del message, offer
+    if session.protocol_features and not session.features & F_PROTOCOL_FEATURES:
+        return _stop_all(session)
+    return Change(session)
+
+
 def set_features(session: Session, message: Message, offer: Offer) -> Change:
-    """SET_FEATURES: the rings' enable bits stay as they are where F_PROTOCOL_FEATURES is acknowledged."""
+    """SET_FEATURES: a driver negotiates, so the rings of the one before run no more.
+
+    The rings' enable bits stay as they are where F_PROTOCOL_FEATURES is acknowledged.
+    """
     features = _u64(message)
     unknown = features & ~offer.features
     if unknown:
         raise FrontEndError(f"features {unknown:#x} were acknowledged but not offered")
-    return Change(replace(session, features=features))
+    return _stop_all(replace(session, features=features))
 
 
 def set_protocol_features(session: Session, message: Message, offer: Offer) -> Change:
@@ -94,7 +113,7 @@ def set_backend_channel(session: Session, message: Message, offer: Offer) -> Cha
 def set_mem_table(session: Session, message: Message, offer: Offer) -> Change:
     """SET_MEM_TABLE: replaces all regions. Linux 6.1 sends a payload for two regions however many there are."""
     del offer
-    count = MEMORY_TABLE_HEADER.unpack_from(_at_least(message, MEMORY_TABLE_HEADER.size), 0).count
+    count = MEMORY_TABLE_HEADER.unpack_from(_at_least(message, MEMORY_TABLE_HEADER.size), 0).regions
     if count > MAX_TABLE_REGIONS:
         raise FrontEndError(f"a memory table of {count} regions: the message has room for {MAX_TABLE_REGIONS}")
     if len(message.fds) != count:
@@ -124,14 +143,16 @@ def add_mem_reg(session: Session, message: Message, offer: Offer) -> Change:
 
 
 def rem_mem_reg(session: Session, message: Message, offer: Offer) -> Change:
-    """REM_MEM_REG: the region is found by its addresses and size; QEMU sends 0 for its offset. A descriptor may come."""
+    """REM_MEM_REG: found by addresses and size, since QEMU sends 0 for the offset. A descriptor may come along."""
     del offer
     gone = SINGLE_REGION.unpack(_exactly(message, SINGLE_REGION.size)).region
     for place in session.regions:
         if (place.guest_address, place.size_bytes, place.user_address) == gone[:3]:
             regions = tuple(other for other in session.regions if other is not place)
             return Change(replace(session, regions=regions), drop=(memory_name(place),))
-    raise FrontEndError(f"there is no memory region of {gone.memory_size} bytes at guest address {gone.guest_address:#x}")
+    raise FrontEndError(
+        f"there is no memory region of {gone.memory_size} bytes at guest address {gone.guest_address:#x}"
+    )
 
 
 def set_vring_num(session: Session, message: Message, offer: Offer) -> Change:
@@ -142,7 +163,7 @@ def set_vring_num(session: Session, message: Message, offer: Offer) -> Change:
         SplitRingGeometry(state.num)
     except ValueError as error:
         raise FrontEndError(str(error)) from error
-    return Change(session.with_vring(_ring(state.index), size=state.num))
+    return _set_up(session, state.ring, size=state.num)
 
 
 def set_vring_addr(session: Session, message: Message, offer: Offer) -> Change:
@@ -151,8 +172,10 @@ def set_vring_addr(session: Session, message: Message, offer: Offer) -> Change:
     address = VRING_ADDRESS.unpack(_exactly(message, VRING_ADDRESS.size))
     for name, alignment in _ALIGNMENTS.items():
         if getattr(address, name) % alignment:
-            raise FrontEndError(f"ring part '{name}' at {getattr(address, name):#x} is not aligned to {alignment} bytes")
-    return Change(session.with_vring(_ring(address.index), address=address))
+            raise FrontEndError(
+                f"ring part '{name}' at {getattr(address, name):#x} is not aligned to {alignment} bytes"
+            )
+    return _set_up(session, address.ring, address=address)
 
 
 def set_vring_base(session: Session, message: Message, offer: Offer) -> Change:
@@ -161,14 +184,13 @@ def set_vring_base(session: Session, message: Message, offer: Offer) -> Change:
     state = VRING_STATE.unpack(_exactly(message, VRING_STATE.size))
     if state.num > INDEX_MASK:
         raise FrontEndError(f"ring position {state.num:#x} of a split ring has more than 16 bits")
-    return Change(session.with_vring(_ring(state.index), base=state.num, renewed=True))
+    return _set_up(session, state.ring, base=state.num, renewed=True)
 
 
 def get_vring_base(session: Session, message: Message, offer: Offer) -> Change:
     """GET_VRING_BASE: stops the ring and drops its kick descriptor; the error descriptor stays."""
     del offer
-    index = _ring(VRING_STATE.unpack(_exactly(message, VRING_STATE.size)).index)
-    return Change(session.with_vring(index, started=False, has_kick=False), drop=(kick_name(index),))
+    return _set_up(session, VRING_STATE.unpack(_exactly(message, VRING_STATE.size)).ring)
 
 
 def set_vring_enable(session: Session, message: Message, offer: Offer) -> Change:
@@ -177,7 +199,7 @@ def set_vring_enable(session: Session, message: Message, offer: Offer) -> Change
     state = VRING_STATE.unpack(_exactly(message, VRING_STATE.size))
     if state.num not in (0, 1):
         raise FrontEndError(f"a ring is enabled by 1 and disabled by 0, not {state.num}")
-    return Change(session.with_vring(_ring(state.index), enabled=bool(state.num)))
+    return Change(session.with_vring(_ring(state.ring), enabled=bool(state.num)))
 
 
 def set_vring_kick(session: Session, message: Message, offer: Offer) -> Change:
@@ -217,12 +239,10 @@ def set_config(session: Session, message: Message, offer: Offer) -> Change:
 
 
 def reset_device(session: Session, message: Message, offer: Offer) -> Change:
-    """RESET_DEVICE, RESET_OWNER: all rings stop; memory and what was negotiated stay."""
+    """RESET_DEVICE, RESET_OWNER: all rings stop and are disabled; memory and what was negotiated stay."""
     del message, offer
-    stopped = session
-    for index in range(MAX_QUEUES):
-        stopped = stopped.with_vring(index, started=False, enabled=False, has_kick=False)
-    return Change(stopped, drop=tuple(kick_name(index) for index in range(MAX_QUEUES)))
+    disabled = tuple(replace(vring, enabled=False) for vring in session.vrings)
+    return _stop_all(replace(session, vrings=disabled))
 
 
 def unchanged(session: Session, message: Message, offer: Offer) -> Change:
@@ -232,7 +252,7 @@ def unchanged(session: Session, message: Message, offer: Offer) -> Change:
 
 
 RULES: Final[Mapping[int, Rule]] = {
-    Request.GET_FEATURES: unchanged,
+    Request.GET_FEATURES: get_features,
     Request.SET_FEATURES: set_features,
     Request.SET_OWNER: unchanged,
     Request.RESET_OWNER: reset_device,
@@ -279,15 +299,30 @@ _ALIGNMENTS: Final = {
 }
 
 
+def _set_up(session: Session, index: int, **changes: object) -> Change:
+    """Change how a ring is set up. One that was started stops: it runs again when it is kicked off anew."""
+    changed = session.with_vring(_ring(index), started=False, has_kick=False, **changes)
+    return Change(changed, drop=(kick_name(index),))
+
+
+def _stop_all(session: Session) -> Change:
+    vrings = tuple(replace(vring, started=False, has_kick=False) for vring in session.vrings)
+    return Change(replace(session, vrings=vrings), drop=tuple(kick_name(index) for index in range(MAX_QUEUES)))
+
+
 def _exactly(message: Message, length: int) -> bytes:
     if len(message.payload) != length:
-        raise FrontEndError(f"message {message.header.request} has {len(message.payload)} bytes of payload, not {length}")
+        raise FrontEndError(
+            f"message {message.header.request} has {len(message.payload)} bytes of payload, not {length}"
+        )
     return message.payload
 
 
 def _at_least(message: Message, length: int) -> bytes:
     if len(message.payload) < length:
-        raise FrontEndError(f"message {message.header.request} has {len(message.payload)} bytes of payload, needs {length}")
+        raise FrontEndError(
+            f"message {message.header.request} has {len(message.payload)} bytes of payload, needs {length}"
+        )
     return message.payload
 
 
@@ -309,7 +344,6 @@ def _ring(index: int) -> int:
 
 def _place(region: MemoryRegionDescription) -> RegionPlace:
     return RegionPlace(region.guest_address, region.memory_size, region.user_address, region.mmap_offset)
-
 
 
 def _vring_descriptor(message: Message, name: Callable[[int], str]) -> tuple[int, dict[str, int]]:

@@ -36,7 +36,7 @@ class Listener:
         self._service: Final = service
         self._path: Final = service.settings.socket
         self._socket: Final = listen_on(self._path, service.settings.socket_mode, service.settings.socket_group)
-        self._inode: Final = os.stat(self._path).st_ino
+        self._inode: Final = self._path.stat().st_ino
         self._connection: asyncio.Task[None] | None = None
         self._log: Final = structlog.get_logger().bind(balloon=service.settings.name)
 
@@ -53,7 +53,7 @@ class Listener:
             await asyncio.gather(self._connection, return_exceptions=True)
         with contextlib.suppress(OSError):
             # Somebody may have put another socket in the place of ours meanwhile.
-            if os.stat(self._path).st_ino == self._inode:
+            if self._path.stat().st_ino == self._inode:
                 self._path.unlink()
 
     def _accept(self) -> None:
@@ -90,7 +90,7 @@ def listen_on(path: Path, mode: int, group: str | None) -> socket.socket:
         # Until listen() a connection is refused, so nobody slips in before the mode is set.
         if group is not None:
             os.chown(path, -1, grp.getgrnam(group).gr_gid)
-        os.chmod(path, mode)
+        path.chmod(mode)
         listener.listen(_BACKLOG)
     except (OSError, KeyError) as error:
         listener.close()

@@ -63,7 +63,7 @@ def _u64(value: int) -> bytes:
 def _vring_base(message: Message, session: Session) -> bytes:
     """The position at which the ring stopped; also of a ring that was never set up, since QEMU may ask."""
     try:
-        index = VRING_STATE.unpack(message.payload).index
+        index = VRING_STATE.unpack(message.payload).ring
     except LayoutError:
         index = MAX_QUEUES
     base = session.vrings[index].base if index < MAX_QUEUES else 0
@@ -78,4 +78,3 @@ def _config(message: Message, read_config: ReadConfig) -> bytes:
     if asked.offset + asked.size > MAX_CONFIG_BYTES:
         return b""
     return CONFIG_HEADER.pack(asked) + read_config(asked.offset, asked.size)
-

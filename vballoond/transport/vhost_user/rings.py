@@ -1,7 +1,6 @@
 """From a session to rings that can be served, and which of them a change of session disturbs."""
 
 from dataclasses import dataclass
-from typing import Final
 
 from protocol.balloon.queues import QueueRole
 from protocol.split_ring import SplitRingGeometry
@@ -10,8 +9,6 @@ from protocol.virtio import RingFeature
 from ...memory.guest_memory import GuestMemory
 from ...virtqueue.split import SplitRing, SplitRingParts
 from .session import Session
-
-_SHAPING_FEATURES: Final = RingFeature.EVENT_IDX | RingFeature.INDIRECT_DESC
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +50,6 @@ def open_ring(session: Session, index: int, prepared: PreparedRing, memory: Gues
 
 
 def disturbed(before: Session, after: Session) -> frozenset[int]:
-    """Return the rings that run in ``before`` and cannot just go on in ``after``, memory aside."""
+    """Return the rings that run in ``before`` and do not just go on in ``after``, memory aside."""
     wanted = after.running()
-    return frozenset(
-        index
-        for index, role in before.running().items()
-        if wanted.get(index) is not role or _shape(before, index) != _shape(after, index) or after.vrings[index].renewed
-    )
-
-
-def _shape(session: Session, index: int) -> tuple[object, ...]:
-    vring = session.vrings[index]
-    return vring.size, vring.address, session.features & _SHAPING_FEATURES
+    return frozenset(index for index, role in before.running().items() if wanted.get(index) is not role)

@@ -2,19 +2,19 @@
 
 Rules of this file:
 
-* A session says everything that is needed to serve a guest, save the descriptors, which have names that follow from it.
-  Whoever has both can go on serving, whether it was there before or not.
-* A ring has two independent bits (vhost-user.rst, "Ring states"): *enabled* by SET_VRING_ENABLE, or from the start where
-  F_PROTOCOL_FEATURES was not negotiated; *started* by its kick descriptor until GET_VRING_BASE. It runs when it is both
+* A session says everything that is needed to serve a guest, save the descriptors, whose names follow from it. Whoever
+  has both can go on serving, whether it was there before or not.
+* A ring has two independent bits (vhost-user.rst, "Ring states"): *enabled* by SET_VRING_ENABLE, or from the start
+  where F_PROTOCOL_FEATURES was not negotiated; *started* by its kick descriptor until GET_VRING_BASE. It runs when it is both
   and its size and addresses are known.
-* User-mode Linux never asks GET_VRING_BASE: it disables its rings and later sets them up again.
+* User-mode Linux never asks GET_VRING_BASE: it disables its rings, if it still can, and later sets them up again.
 """
 
 from dataclasses import dataclass, replace
 from typing import Final
 
 from protocol.balloon.queues import MAX_QUEUES, QueueRole, queue_roles
-from protocol.vhost_user.features import F_PROTOCOL_FEATURES, ProtocolFeature
+from protocol.vhost_user.features import F_PROTOCOL_FEATURES
 from protocol.vhost_user.payloads import VringAddress
 
 from ...memory.region import RegionPlace
@@ -66,7 +66,7 @@ class Session:
     """One connection's agreements. The empty session is that of a connection on which nothing was said."""
 
     features: int = 0
-    protocol_features: ProtocolFeature = ProtocolFeature(0)
+    protocol_features: int = 0
     regions: tuple[RegionPlace, ...] = ()
     vrings: tuple[Vring, ...] = (Vring(),) * MAX_QUEUES
     has_backend_channel: bool = False
