@@ -6,8 +6,8 @@ Rules of this file, each of which a device can see:
   before it goes on, MUST_TELL_HOST or not.
 * ``actual`` is written after each request, not only at the end (update_balloon_size_func).
 * When the guest has no page to spare, the driver sleeps for 200 ms and tries again for as long as the target stands.
-* The statsq is primed with one buffer, and kicked, before DRIVER_OK (init_vqs); whenever the device returns it, it comes
-  back with newer statistics.
+* The statsq is primed with one buffer, and kicked, before DRIVER_OK (init_vqs); whenever the device returns it, it
+  comes back with newer statistics.
 """
 
 from typing import Final

@@ -5,8 +5,8 @@ Rules of this file:
 * A session says everything that is needed to serve a guest, save the descriptors, whose names follow from it. Whoever
   has both can go on serving, whether it was there before or not.
 * A ring has two independent bits (vhost-user.rst, "Ring states"): *enabled* by SET_VRING_ENABLE, or from the start
-  where F_PROTOCOL_FEATURES was not negotiated; *started* by its kick descriptor until GET_VRING_BASE. It runs when it is both
-  and its size and addresses are known.
+  where F_PROTOCOL_FEATURES was not negotiated; *started* by its kick descriptor until GET_VRING_BASE. It runs when
+  it is both and its size and addresses are known.
 * User-mode Linux never asks GET_VRING_BASE: it disables its rings, if it still can, and later sets them up again.
 """
 
