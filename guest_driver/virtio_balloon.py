@@ -34,6 +34,9 @@ ARRAY_PFNS_MAX: Final = 256
 OUT_OF_PUFF_SLEEP_S: Final = 0.2
 """fill_balloon() sleeps this long when an allocation fails, to leave the guest in peace."""
 
+RESET_POLL_S: Final = 0.001
+"""vp_reset() looks this often whether the device has been reset."""
+
 QUEUE_SIZE: Final = 128
 
 _U32: Final = 4
@@ -107,7 +110,7 @@ class VirtioBalloon:
         self._write_actual()
         self._device.reset()
         while self._device.status() != DeviceStatus(0):
-            yield self._acked
+            yield RESET_POLL_S
         self.close()
 
     def close(self) -> None:

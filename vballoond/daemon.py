@@ -50,6 +50,7 @@ class Daemon:
         self._settings: Final = settings
         self._observer_for: Final = observer_for
         self._stack: Final = AsyncExitStack()
+        self._guests: Final[dict[str, InProcessGuest]] = {}
 
     async def __aenter__(self) -> Self:
         async with self._stack:
@@ -78,6 +79,10 @@ class Daemon:
     async def __aexit__(self, *details: object) -> None:
         await self._opened.aclose()
 
+    def guest(self, name: str) -> InProcessGuest:
+        """Return the modelled guest behind an in-process balloon."""
+        return self._guests[name]
+
     async def _add(self, settings: BalloonSettings) -> None:
         loop = asyncio.get_running_loop()
         observer = self._observer_for(settings.name)
@@ -90,6 +95,7 @@ class Daemon:
             listener.start()
         else:
             guest = InProcessGuest(service, self._offload)
+            self._guests[settings.name] = guest
             self._stack.push_async_callback(guest.stop)
             guest.start()
         self.registry.add(service)

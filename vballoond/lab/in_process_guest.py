@@ -6,6 +6,7 @@ from typing import Final
 import structlog
 
 from guest_driver.guest import Guest
+from guest_driver.kernel import Thread
 from protocol.balloon.page_frames import FRAME_BYTES
 
 from ..memory.guest_memory import GuestMemory
@@ -47,6 +48,21 @@ class InProcessGuest:
         """Wait until the driver is loaded."""
         assert self._boot is not None
         await self._boot
+
+    async def remove_driver(self) -> None:
+        """Remove the balloon driver, as rmmod does, and wait until it is gone."""
+        balloon = self.guest.balloon
+        assert balloon is not None
+        removed = asyncio.Event()
+
+        def remove() -> Thread:
+            yield from balloon.remove()
+            removed.set()
+
+        self.guest.kernel.spawn(remove())
+        self._run_soon()
+        await removed.wait()
+        self.guest.balloon = None
 
     async def stop(self) -> None:
         """Power off."""
