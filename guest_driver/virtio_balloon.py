@@ -12,9 +12,11 @@ Rules of this file, each of which a device can see:
 
 from typing import Final
 
+import numpy as np
+
 from protocol.balloon.config_space import BALLOON_CONFIG
 from protocol.balloon.features import BalloonFeature
-from protocol.balloon.page_frames import PAGE_FRAME, PageFrame
+from protocol.balloon.page_frames import PAGE_FRAME
 from protocol.balloon.queues import QueueRole, compact_roles
 from protocol.split_ring import SplitRingGeometry
 from protocol.virtio import DeviceStatus, RingFeature
@@ -180,7 +182,10 @@ class VirtioBalloon:
     def _leak_balloon(self, wanted: int) -> Thread:
         yield from self._lock()
         taken: list[int] = []
-        while len(taken) < min(wanted, ARRAY_PFNS_MAX) and (pfn := self._pages.dequeue()) is not None:
+        for _ in range(min(wanted, ARRAY_PFNS_MAX)):
+            pfn = self._pages.dequeue()
+            if pfn is None:
+                break
             taken.append(pfn)
         self.num_pages -= len(taken)
         self._vmstat.balloon_deflate += len(taken)
@@ -192,7 +197,7 @@ class VirtioBalloon:
         self._unlock()
 
     def _tell_host(self, role: QueueRole, pfns: list[int]) -> Thread:
-        data = b"".join(PAGE_FRAME.pack(PageFrame(pfn)) for pfn in pfns)
+        data = np.array(pfns, dtype=PAGE_FRAME.dtype["pfn"]).tobytes()
         self._ram.write(self._pfns, data)
         ring = self._rings[role]
         ring.add(self._pfns, len(data))

@@ -1,0 +1,45 @@
+# Every target sets up what it needs. `make help` says what there is.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# What a real guest needs: a kernel that is a plain program, a shell for it, and a packer for its ramdisk.
+GUEST_PACKAGES := user-mode-linux busybox-static cpio
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-quick lint bench guest-packages clean
+
+help: ## say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(READY) ## start the daemon with a modelled guest named demo, API on 127.0.0.1:8750
+	@PATH="$(CURDIR)/$(BIN):$$PATH" exec vballoond serve --config config/vballoond.toml
+
+test: $(READY) guest-packages lint ## lint, types, import contracts, and all tests, real guests included
+	$(BIN)/pytest
+
+test-quick: $(READY) ## the tests without real guests
+	$(BIN)/pytest -m "not real_guest"
+
+lint: $(READY) ## ruff, mypy, and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY) ## inflate and deflate as fast as it goes, as ratios within one run
+	$(BIN)/python benchmarks/inflate.py
+
+guest-packages:
+	@tools/guest-packages $(GUEST_PACKAGES)
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "vballoond needs Python 3.11 or newer; name one with PYTHON=..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
