@@ -40,7 +40,7 @@ def serving(tmp_path: Path):
             for name in names
         )
         everything = Settings(http=HttpSettings(listen="127.0.0.1:0"), balloon=balloons)
-        async with Daemon(everything, lambda name: observer) as daemon, Served.client(daemon, tmp_path) as served:
+        async with Daemon(everything, lambda _: observer) as daemon, Served.client(daemon, tmp_path) as served:
             yield served
 
     return serve

@@ -112,7 +112,7 @@ async def test_a_guest_boots_again_on_the_same_socket(serving, uml_initrd: Path,
                 await guest.power_off()
             async with asyncio.timeout(10):
                 while (await served.show("vm1"))["state"] != "waiting":
-                    await asyncio.sleep(0)
+                    pass
             gone = await served.show("vm1")
             assert (gone["memory_bytes"], gone["held_frames"], gone["target_bytes"]) == (None, 0, 48 * MIB)
 

@@ -1,7 +1,6 @@
 """A balloon behind a vhost-user back-end, with front-ends that a test connects at will."""
 
 import asyncio
-import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -80,9 +79,11 @@ class BackendRig:
     async def close(self) -> None:
         for front_end, _ in self._ends:
             front_end.close()
-        await asyncio.gather(*(task for _, task in self._ends))
-        for guest in self._guests:
-            guest.close()
+        try:
+            await asyncio.gather(*(task for _, task in self._ends))
+        finally:
+            for guest in self._guests:
+                guest.close()
 
 
 @asynccontextmanager
@@ -98,4 +99,4 @@ async def backend_rig(**settings: object) -> AsyncIterator[BackendRig]:
 
 def open_descriptors() -> int:
     """How many descriptors this process has."""
-    return len(os.listdir("/proc/self/fd"))
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())

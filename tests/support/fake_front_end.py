@@ -251,9 +251,7 @@ class FakeFrontEnd:
         await asyncio.get_running_loop().sock_connect(connection, str(path))
         return cls(connection, guest)
 
-    def send(
-        self, request: int, payload: bytes = b"", fds: Sequence[int] = (), *, need_reply: bool = False
-    ) -> None:
+    def send(self, request: int, payload: bytes = b"", fds: Sequence[int] = (), *, need_reply: bool = False) -> None:
         """Send a message in one piece."""
         self.send_bytes(message(request, payload, need_reply=need_reply), fds)
 
@@ -402,7 +400,11 @@ async def qemu_connect(vm: FakeFrontEnd, *, protocol_features: int | None = None
 
 
 async def qemu_start(
-    vm: FakeFrontEnd, features: int, *, memory: Request | None = Request.ADD_MEM_REG, bases: dict[int, int] | None = None
+    vm: FakeFrontEnd,
+    features: int,
+    *,
+    memory: Request | None = Request.ADD_MEM_REG,
+    bases: dict[int, int] | None = None,
 ) -> None:
     """What QEMU says when the guest's driver is ready, or the VM goes on: ``bases`` are then where its rings stopped.
 
