@@ -91,21 +91,20 @@ class DriverRing:
         return not self._used[FLAGS_WORD] & RingFlag.NO_NOTIFY
 
     def get_used(self) -> int | None:
-        """Take back the next buffer that the device has used; return its head, or None."""
+        """Take back the next buffer that the device has used; return its head, or None.
+
+        The device is asked for an interrupt at the one after it, as virtqueue_get_buf() does.
+        """
         if self._used[IDX_WORD] == self._last_used:
-            self._ask_for_interrupt()
-            if self._used[IDX_WORD] == self._last_used:
-                return None
+            return None
         head = self._used_elements[USED_RING_WORD32 + USED_ELEMENT_WORDS * (self._last_used % self.geometry.queue_size)]
         self._last_used = (self._last_used + 1) & INDEX_MASK
         self._free.append(head)
-        return head
-
-    def _ask_for_interrupt(self) -> None:
-        """Ask for an interrupt at the next used buffer; the caller looks once more, since one may just have come."""
         if self._event_idx:
+            # Whoever gets a buffer looks for another, so one that is used before this is seen is not missed.
             self._avail[self.geometry.used_event_word] = self._last_used
             full_barrier()
+        return head
 
     def close(self) -> None:
         """Release the ring's views of guest memory."""

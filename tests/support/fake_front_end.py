@@ -324,6 +324,10 @@ class FakeFrontEnd:
         except BlockingIOError:
             return False
 
+    def close_backend_channel(self) -> None:
+        assert self._backend_channel is not None
+        self._backend_channel.close()
+
     async def ended(self) -> None:
         """Wait until the back-end has closed the connection."""
         async with asyncio.timeout(_PATIENCE_S):
