@@ -65,7 +65,7 @@ async def resizes(*, touched: bool) -> tuple[float, float]:
         offload = Offload(executor)
         service = BalloonService(settings, Clock(asyncio.get_running_loop().time), offload)
         service.start()
-        lab = InProcessGuest(service, offload)
+        lab = await InProcessGuest.make(service, offload)
         lab.start()
         await lab.booted()
         inflate, deflate = [], []

@@ -34,18 +34,17 @@ class Guest:
         self.balloon: VirtioBalloon | None = None
         self.ram.touch(0, self._kernel_frames)
 
-    def use_memory(self, keep_frames: int, passing_frames: int) -> None:
-        """Touch memory as programs do: ``keep_frames`` stay in use, as page cache, ``passing_frames`` are freed again.
+    def use_memory(self, kept_frames: int, passing_frames: int) -> None:
+        """Touch memory as programs do: ``kept_frames`` stay in use, as page cache, ``passing_frames`` are freed again.
 
         May take a tenth of a second for each GiB, which is the host finding it.
+
+        Raises:
+            OSError: The host has not got it.
         """
-        taken = [self.pages.alloc_page() for _ in range(keep_frames + passing_frames)]
-        pfns = [pfn for pfn in taken if pfn is not None]
-        if pfns:
-            self.ram.touch(pfns[0], len(pfns))
-        self.pages.cached_frames += min(keep_frames, len(pfns))
-        for pfn in reversed(pfns[keep_frames:]):
-            self.pages.free_page(pfn)
+        first, count = self.pages.touch_some(kept_frames, passing_frames)
+        if count:
+            self.ram.touch(first, count)
 
     def load_driver(self, device: VirtioDevice) -> VirtioBalloon:
         """Insmod virtio_balloon: bind its driver to ``device``."""

@@ -4,8 +4,6 @@ from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 
-from protocol.balloon.page_frames import FRAME_BYTES
-
 
 class PageCounts(NamedTuple):
     """Frames by what they are used for."""
@@ -63,7 +61,15 @@ class FreeList:
         self._stack[self._free] = pfn
         self._free += 1
 
-    @property
-    def free_bytes(self) -> int:
-        """Free memory."""
-        return self._free * FRAME_BYTES
+    def touch_some(self, kept_frames: int, passing_frames: int) -> tuple[int, int]:
+        """Use the frames on top: the first ``kept_frames`` of them for page cache, the others for a while only.
+
+        Returns:
+            The lowest of them and how many there are, at most what is free.
+        """
+        taken = min(self._free, kept_frames + passing_frames)
+        kept = min(taken, kept_frames)
+        first = int(self._stack[self._free - 1]) if taken else 0
+        self._free -= kept
+        self.cached_frames += kept
+        return first, taken

@@ -7,17 +7,15 @@ Rules of this file:
   on another CPU then sees a torn index (measured: 2 % of reads). Slices of bytes tear likewise.
 * x86-64 keeps stores in order and loads in order, which covers "element before index". It does not order a store
   before a later load: after publishing an index and before looking at the other side's, :func:`full_barrier`.
-* Words are native, so the host must be little-endian as virtio 1.x is. Weaker memory models are not supported.
+* Words are native, so the host must be little-endian as virtio 1.x is. Only x86-64 is supported.
 """
 
-import sys
+import platform
 import threading
 from typing import Final
 
-if sys.byteorder != "little":
-    raise ImportError(
-        "vballoond shares little-endian words with guests; this host is big-endian, which is not supported"
-    )
+if platform.machine() != "x86_64":
+    raise ImportError(f"vballoond relies on x86-64's order of loads and stores, and this host is {platform.machine()}")
 
 # Python has no fence. Taking and giving back a lock executes a locked instruction, which on x86-64 is a full barrier.
 _FENCE: Final = threading.Lock()

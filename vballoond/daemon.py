@@ -1,10 +1,11 @@
 """The daemon: its parts put together, from a configuration to a clean end."""
 
 import asyncio
+import resource
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from typing import Final, Self
 
 import structlog
@@ -12,6 +13,7 @@ from aiohttp import web
 
 from .clock import Clock
 from .config.models import BalloonSettings, Settings
+from .errors import StartError
 from .http.app import build_app
 from .http.guards import accepted_hosts
 from .http.listen import open_api_socket, read_token
@@ -58,10 +60,7 @@ class Daemon:
             self._offload = Offload(executor)
             # The API's address first: it is what a second daemon on the same configuration meets.
             token = read_token(self._settings.http.token_file)
-            listener, address = open_api_socket(self._settings.http)
-            self._stack.callback(listener.close)
-            if address.path is not None:
-                self._stack.callback(address.path.unlink, missing_ok=True)
+            listener, address = open_api_socket(self._settings.http, self._stack.enter_context(ExitStack()))
             for balloon in self._settings.balloon:
                 await self._add(balloon)
             hosts = accepted_hosts(address.host, self._settings.http.hosts)
@@ -94,7 +93,10 @@ class Daemon:
             self._stack.push_async_callback(listener.stop)
             listener.start()
         else:
-            guest = InProcessGuest(service, self._offload)
+            try:
+                guest = await InProcessGuest.make(service, self._offload)
+            except OSError as error:
+                raise StartError(f"no memory for balloon {settings.name!r}: {error.strerror}", exit_status=1) from error
             self._guests[settings.name] = guest
             self._stack.push_async_callback(guest.stop)
             guest.start()
@@ -107,6 +109,7 @@ async def serve(settings: Settings, announce: Callable[[Daemon], None]) -> None:
     Raises:
         StartError: It could not start; nothing is left behind.
     """
+    _raise_descriptor_limit()
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -116,3 +119,9 @@ async def serve(settings: Settings, announce: Callable[[Daemon], None]) -> None:
         structlog.get_logger().info("serving", api=daemon.api_url, balloons=len(daemon.registry))
         await ended.wait()
         structlog.get_logger().info("ending on a signal")
+
+
+def _raise_descriptor_limit() -> None:
+    """A guest costs a dozen descriptors, with hot-plugged memory hundreds: have as many as the host allows."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

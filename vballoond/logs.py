@@ -1,5 +1,6 @@
 """Logs: one line for each finished operation, on standard error; for people on a terminal, as JSON elsewhere."""
 
+import contextlib
 import logging
 import sys
 from typing import Any, Final
@@ -23,7 +24,7 @@ def configure_logs(level: str) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=_StderrLogger,
         cache_logger_on_first_use=True,
     )
     # aiohttp's own messages, such as a handler that failed, go the same way.
@@ -32,6 +33,20 @@ def configure_logs(level: str) -> None:
 
 def _to_json(value: Any, **_: Any) -> str:
     return pydantic_core.to_json(value, fallback=str).decode()
+
+
+class _StderrLogger(structlog.PrintLogger):
+    """Prints to standard error for as long as there is one: a log that nobody can read must not end a balloon."""
+
+    def __init__(self, *_: Any) -> None:
+        super().__init__(sys.stderr)
+
+    def msg(self, message: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            super().msg(message)
+
+    log = debug = info = warn = warning = msg
+    fatal = failure = err = error = critical = exception = msg
 
 
 class _ToStructlog(logging.Handler):

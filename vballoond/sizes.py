@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 _UNITS: Final = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
-_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]iB)")
+_SIZE: Final = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*([KMGT]iB)", re.ASCII)
 
 
 def parse_size(text: str) -> int:

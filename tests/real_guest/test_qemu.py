@@ -40,7 +40,7 @@ async def test_a_guest_gives_back_what_it_touched_and_takes_it_again(serving, qe
 
 
 async def test_the_driver_is_removed_and_loaded_again(serving, qemu_initrd: Path) -> None:
-    async with serving("vm1", stats_interval_s=0.02) as served, QemuGuest(qemu_initrd, served.socket("vm1")) as guest:
+    async with serving("vm1", stats_interval_s=0.1) as served, QemuGuest(qemu_initrd, served.socket("vm1")) as guest:
         for _ in range(3):
             await guest.run(INSMOD)
             await served.set_mib("vm1", 64)

@@ -85,7 +85,7 @@ async def test_pages_that_compaction_moves_are_followed(serving, uml_initrd: Pat
 async def test_the_driver_is_removed_and_loaded_again(
     serving, uml_initrd: Path, tmp_path: Path, features: tuple[str, ...]
 ) -> None:
-    serving_quickly = serving("vm1", features=features, stats_interval_s=0.02)
+    serving_quickly = serving("vm1", features=features, stats_interval_s=0.1)
     async with serving_quickly as served, UmlGuest(uml_initrd, tmp_path / "uml", served.socket("vm1")) as guest:
         for _ in range(3):
             await guest.run(INSMOD)

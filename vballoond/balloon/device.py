@@ -3,7 +3,8 @@
 Rules of this file:
 
 * It does nothing itself: no I/O, no clock, no logger, no view of guest memory. Whoever feeds it facts carries out the
-  effects that come back, in order, and feeds it nothing else until the last one is done.
+  effects that come back, in order. What a queue asks waits until the effects of its last request are done; targets,
+  configuration writes and the statistics clock may come in between.
 * All that it knows is :class:`DeviceState`, which is frozen and replaced, and the frame map.
 * :meth:`BalloonDevice.handle` raises :class:`GuestError` when the driver broke a rule that leaves no way on. The state
   is then as before the fact.
@@ -13,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from protocol.balloon.config_space import BALLOON_CONFIG, DRIVER_WRITES, BalloonConfig
-from protocol.balloon.features import BalloonFeature
 from protocol.balloon.queues import QueueRole
 
 from ..errors import GuestError
@@ -34,8 +34,7 @@ from .inflate import deflate, inflate
 from .statistics import Statistics, parse_statistics
 
 MAX_NUM_PAGES: Final = (1 << 32) - 1
-
-_ALL_FEATURES: Final = sum(BalloonFeature)
+"""What ``num_pages`` can say: a frame short of 16 TiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +42,10 @@ class DeviceState:
     """What a device knows besides the frames that it holds."""
 
     config: BalloonConfig = field(default_factory=BalloonConfig)
-    features: int = 0
     running: frozenset[QueueRole] = frozenset()
     held_statistics_head: int | None = None
+    recalled_statistics_head: int | None = None
+    """A held buffer that went back to the ring when its queue stopped: it will come again as it is, no newer."""
     statistics: Statistics | None = None
 
 
@@ -99,10 +99,16 @@ class BalloonDevice:
                 raise GuestError(f"a request on {request.role.value}, which was not negotiated")
 
     def _statistics_arrived(self, request: Request) -> tuple[Effect, ...]:
-        earlier = self.state.held_statistics_head
+        earlier, known = self.state.held_statistics_head, self.state.statistics
         statistics = Statistics(parse_statistics(request.data), request.arrived_at)
-        self.counters.statistics_updates += 1
-        self.state = replace(self.state, held_statistics_head=request.head, statistics=statistics)
+        recalled = self.state.recalled_statistics_head == request.head
+        if recalled and known is not None and known.values == statistics.values:
+            statistics = known
+        else:
+            self.counters.statistics_updates += 1
+        self.state = replace(
+            self.state, held_statistics_head=request.head, recalled_statistics_head=None, statistics=statistics
+        )
         # 5.5.6.3.1 allows one buffer at a time. A driver that offers another gets the first one back.
         return () if earlier is None else (CompleteRequest(QueueRole.STATS, earlier),)
 
@@ -131,17 +137,17 @@ class BalloonDevice:
         return (ConfigChanged(),)
 
     def _queue_started(self, start: QueueStarted) -> tuple[Effect, ...]:
-        features = start.features & _ALL_FEATURES
-        self.state = replace(self.state, running=self.state.running | {start.role}, features=features)
+        self.state = replace(self.state, running=self.state.running | {start.role})
         if start.fresh and start.role is QueueRole.INFLATE:
             # The target is the operator's and stays. poison_val was written before the queues ran (5.5.6.6.1).
             config = self.state.config._replace(actual=0)
-            self.state = replace(self.state, config=config, statistics=None)
+            self.state = replace(self.state, config=config, statistics=None, recalled_statistics_head=None)
             self.frame_map = FrameMap(self.frame_map.space)
         return ()
 
     def _queue_stopped(self, role: QueueRole) -> tuple[Effect, ...]:
         self.state = replace(self.state, running=self.state.running - {role})
         if role is QueueRole.STATS:
-            self.state = replace(self.state, held_statistics_head=None)
+            head = self.state.held_statistics_head
+            self.state = replace(self.state, held_statistics_head=None, recalled_statistics_head=head)
         return ()

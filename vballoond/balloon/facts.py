@@ -18,14 +18,13 @@ class MemoryKnown:
 
 @dataclass(frozen=True, slots=True)
 class QueueStarted:
-    """A queue runs from now on, under the ``features`` that the driver acknowledged.
+    """A queue runs from now on.
 
     ``fresh``: it was set up to start from ring position 0. For the inflateq that means a driver that was just loaded:
     whatever an earlier one had inflated is the guest's own again. Otherwise the same driver goes on where it stopped.
     """
 
     role: QueueRole
-    features: int
     fresh: bool
 
 

@@ -1,7 +1,7 @@
 """Which frames of a guest the balloon holds.
 
-One byte for each frame of memory, holes left out: a 256th of a promille of the guest, of which the kernel gives us only
-what was ever written. Reading a window costs by the window, never by the guest.
+One byte for each frame of memory, holes left out: a quarter of a promille of the guest, of which the kernel gives us
+only what was ever written. Reading a window costs by the window, never by the guest.
 """
 
 from collections.abc import Iterator
@@ -44,12 +44,26 @@ class FrameMap:
 
     def in_space(self, space: FrameSpace) -> "FrameMap":
         """Return the map of another memory, in which the frames that both have are held as here."""
+        if space == self.space:
+            return self
         moved = FrameMap(space)
-        for piece in self.ranges(FrameRange(self.space.first, self.space.end - self.space.first)):
-            for part, index in space.pieces(piece):
-                moved._held[index : index + part.count] = 1
-                moved.held_frames += part.count
+        if self.held_frames:
+            for piece, index in self._held_pieces():
+                for part, to in space.pieces(piece):
+                    at = index + part.first - piece.first
+                    moved._held[to : to + part.count] = self._held[at : at + part.count]
+                    moved.held_frames += int(np.count_nonzero(self._held[at : at + part.count]))
         return moved
+
+    def _held_pieces(self) -> Iterator[tuple[FrameRange, int]]:
+        """Yield the pieces of the map in which any frame is held, with the index of their first frame."""
+        index = 0
+        for span in self.space.spans:
+            for first in range(span.first, span.end, _PIECE_FRAMES):
+                piece = FrameRange(first, min(_PIECE_FRAMES, span.end - first))
+                if self._held[index : index + piece.count].any():
+                    yield piece, index
+                index += piece.count
 
     def ranges(self, window: FrameRange) -> tuple[FrameRange, ...]:
         """Return the held frames of ``window`` as ascending ranges that do not touch."""

@@ -19,9 +19,9 @@ from ..memory.frames import FrameRange, PfnArray, coalesce, sorted_unique
 from .counters import Counters
 from .frame_map import FrameMap
 
-MAX_REQUEST_BYTES: Final = 65536 * PAGE_FRAME.size
+MAX_REQUEST_BYTES: Final = 4096 * PAGE_FRAME.size
 """Linux sends at most 256 frames in a request (VIRTIO_BALLOON_ARRAY_PFNS_MAX), Windows and FreeBSD 1024 or fewer. The
-bound keeps one request to about a millisecond of work."""
+bound keeps a request to a millisecond or two of reading, and to some tens of holes' time outside of the event loop."""
 
 
 def inflate(frame_map: FrameMap, data: bytes, counters: Counters) -> tuple[FrameRange, ...]:

@@ -35,8 +35,15 @@ class Answer:
     body: bytes
 
     def json(self) -> Any:
-        """The body as JSON."""
-        return json.loads(self.body)
+        """The body as JSON.
+
+        Raises:
+            ClientError: It is none, so whoever answered is not vballoond.
+        """
+        try:
+            return json.loads(self.body)
+        except ValueError as error:
+            raise ClientError("what answers there is not vballoond: it sent no JSON") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +77,7 @@ class Client:
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             response = connection.getresponse()
             answer = Answer(response.status, response.read())
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, UnicodeError, http.client.HTTPException) as error:
             raise ClientError(
                 f"no vballoond answers at {self.api}: {error}; start it with 'vballoond serve', or name it with --api"
             ) from error
@@ -83,14 +90,14 @@ class Client:
     def _connection(self, timeout_s: float) -> http.client.HTTPConnection:
         if self.api.startswith("unix:"):
             return _UnixConnection(self.api.removeprefix("unix:"), timeout_s)
-        parts = urlsplit(self.api)
         try:
-            port = parts.port
+            parts = urlsplit(self.api)
+            host, port = parts.hostname, parts.port
         except ValueError:
-            port = None
-        if parts.scheme != "http" or not parts.hostname or port is None:
+            host = port = None
+        if host is None or port is None or parts.scheme != "http":
             raise ClientError(f"--api {self.api!r}: write http://HOST:PORT or unix:/path/to/api.sock")
-        return http.client.HTTPConnection(parts.hostname, port, timeout=timeout_s)
+        return http.client.HTTPConnection(host, port, timeout=timeout_s)
 
 
 def balloon_path(name: str, rest: str = "") -> str:
@@ -115,5 +122,5 @@ def read_token_file(path: Path | None) -> str | None:
 def _detail(answer: Answer) -> str:
     try:
         return str(answer.json()["detail"])
-    except (ValueError, KeyError, TypeError):
+    except (ClientError, KeyError, TypeError):
         return f"the daemon answered with status {answer.status}"

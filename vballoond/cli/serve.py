@@ -1,6 +1,7 @@
 """``vballoond serve``: start the daemon, say what to open and to type, and turn a failed start into its exit status."""
 
 import asyncio
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,4 +43,5 @@ def _announce(daemon: "Daemon") -> None:
             f"         vballoond frames {names[0]}{api}",
         ]
     lines.append("  end    Ctrl-C")
-    print("\n".join(lines), flush=True)
+    with contextlib.suppress(OSError):
+        print("\n".join(lines), flush=True)

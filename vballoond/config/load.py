@@ -1,5 +1,6 @@
 """Reading a configuration file."""
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ..errors import StartError
-from .models import BalloonSettings, Settings
+from .models import BalloonSettings, Settings, refuse_repeated
 
 _KNOWN_KEYS = "the keys are explained in config/vballoond.toml"
 
@@ -27,7 +28,10 @@ def load_settings(path: Path) -> Settings:
         raise StartError(f"{path} is not TOML: {error}", exit_status=2) from error
     except ValidationError as error:
         raise StartError(_explain(path, error), exit_status=2) from error
-    return _relative_to(path.resolve().parent, settings)
+    try:
+        return _relative_to(path.resolve().parent, settings)
+    except ValueError as error:
+        raise StartError(f"{path} is not a valid configuration: {error}", exit_status=2) from error
 
 
 def _explain(path: Path, error: ValidationError) -> str:
@@ -48,26 +52,30 @@ def key_name(location: tuple[Any, ...]) -> str:
 
 
 def _say(problem: Any) -> str:
-    if problem["type"] == "extra_forbidden":
-        return "unknown key"
-    if problem["type"] == "missing":
-        return "this key is missing"
-    return (
-        f"{str(problem['msg']).removeprefix('Value error, ')}, not {problem['input']!r}"
-        if problem["loc"]
-        else str(problem["msg"]).removeprefix("Value error, ")
-    )
+    match problem["type"]:
+        case "extra_forbidden":
+            return "unknown key"
+        case "missing":
+            return "this key is missing"
+        case "tuple_type":
+            return f"a list is due here, not {problem['input']!r} (a table is written [[...]])"
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    return message if isinstance(problem["input"], dict | list) else f"{message}, not {problem['input']!r}"
 
 
 def _relative_to(base: Path, settings: Settings) -> Settings:
     http = settings.http
     if http.token_file is not None:
         http = http.model_copy(update={"token_file": base / http.token_file})
-    if http.listen.startswith("unix:"):
+    if http.listen.removeprefix("unix:") not in ("", http.listen):
         http = http.model_copy(update={"listen": f"unix:{base / http.listen.removeprefix('unix:')}"})
     balloons = tuple(_balloon_relative_to(base, balloon) for balloon in settings.balloon)
+    refuse_repeated("balloons with the socket", [str(balloon.socket) for balloon in balloons if balloon.socket])
     return settings.model_copy(update={"http": http, "balloon": balloons})
 
 
 def _balloon_relative_to(base: Path, balloon: BalloonSettings) -> BalloonSettings:
-    return balloon if balloon.socket is None else balloon.model_copy(update={"socket": base / balloon.socket})
+    if balloon.socket is None:
+        return balloon
+    # Two spellings of one path are one socket.
+    return balloon.model_copy(update={"socket": Path(os.path.normpath(base / balloon.socket))})

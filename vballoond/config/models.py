@@ -6,7 +6,7 @@ An unknown key is an error, so that a misspelt one does not silently mean its de
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from protocol.balloon.features import BalloonFeature
 
@@ -21,6 +21,10 @@ FEATURE_NAMES: Final = {
 """The features that can be offered, by their names in configuration and API."""
 
 
+MIN_STATISTICS_INTERVAL_S: Final = 0.1
+MAX_STATISTICS_INTERVAL_S: Final = 86400
+
+
 def _size(value: Any) -> int:
     if not isinstance(value, str):
         raise ValueError("a size is a string: a number with KiB, MiB, GiB or TiB, such as '512MiB'")  # noqa: TRY004 (pydantic reports ValueError)
@@ -31,6 +35,12 @@ def _socket_mode(value: Any) -> int:
     if isinstance(value, str) and value and all(digit in "01234567" for digit in value) and int(value, 8) <= 0o777:
         return int(value, 8)
     raise ValueError("a socket mode is a string of octal digits, such as '0660'")
+
+
+def _interval(value: float) -> float:
+    if value and not MIN_STATISTICS_INTERVAL_S <= value <= MAX_STATISTICS_INTERVAL_S:
+        raise ValueError(f"an interval is 0 (off), or {MIN_STATISTICS_INTERVAL_S} to {MAX_STATISTICS_INTERVAL_S} s")
+    return value
 
 
 Size = Annotated[int, BeforeValidator(_size)]
@@ -69,7 +79,7 @@ class BalloonSettings(_Section):
     socket_group: str | None = None
     ring: Literal["split"] = "split"
     features: tuple[FeatureName, ...] = ("must-tell-host", "stats", "page-poison")
-    stats_interval_s: Annotated[float, Field(ge=0, le=86400, allow_inf_nan=False)] = 5
+    stats_interval_s: Annotated[float, AfterValidator(_interval)] = 5
     discard: bool = True
     min: Size = 0
     max: Size | None = None
@@ -107,14 +117,12 @@ class Settings(_Section):
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
-        _refuse_repeated("balloons named", [balloon.name for balloon in self.balloon])
-        _refuse_repeated(
-            "balloons with the socket", [str(balloon.socket) for balloon in self.balloon if balloon.socket]
-        )
+        refuse_repeated("balloons named", [balloon.name for balloon in self.balloon])
         return self
 
 
-def _refuse_repeated(what: str, values: list[str]) -> None:
+def refuse_repeated(what: str, values: list[str]) -> None:
+    """Raise a ValueError that says which of ``values`` stand there twice."""
     repeated = sorted({value for value in values if values.count(value) > 1})
     if repeated:
         raise ValueError(f"there are two {what} {', '.join(map(repr, repeated))}")

@@ -37,6 +37,9 @@ def build_app(
         return web.json_response(document)
 
     for route in ROUTES:
-        app.router.add_route(route.method, route.path, route.handler)
+        if route.method == "GET":
+            app.router.add_get(route.path, route.handler)  # and HEAD
+        else:
+            app.router.add_route(route.method, route.path, route.handler)
     app.router.add_get("/openapi.json", openapi)
     return app

@@ -1,13 +1,13 @@
 """/v1/balloons: listing balloons, setting targets, guest statistics."""
 
 import re
-from datetime import UTC, datetime
 from typing import Final
 
 from aiohttp import web
 
 from protocol.balloon.page_frames import FRAME_BYTES
 
+from ..config.models import MAX_STATISTICS_INTERVAL_S, MIN_STATISTICS_INTERVAL_S
 from ..errors import OperatorError
 from ..service.balloon_service import BalloonService
 from .bodies import json_response, read_body
@@ -15,7 +15,6 @@ from .keys import REGISTRY
 from .models import BalloonList, StatisticsChange, StatisticsInterval, TargetChange, balloon_view, statistics_view
 
 MAX_WAIT_S: Final = 600
-MAX_STATISTICS_INTERVAL_S: Final = 86400
 
 _WAIT: Final = re.compile(r"wait\s*=\s*\"?(\d+(?:\.\d+)?)\"?")
 
@@ -40,14 +39,7 @@ async def set_target(request: web.Request) -> web.Response:
     service = service_of(request)
     wait_s = _wait_of(request)
     change = await read_body(request, TargetChange)
-    limit_bytes = service.limit_bytes()
-    if not 0 <= change.in_bytes <= limit_bytes:
-        raise OperatorError(
-            f"a target of {change.in_bytes} bytes is outside of 0 to {limit_bytes}, what this balloon can have",
-            status=422,
-            code="target-out-of-range",
-            limit_bytes=limit_bytes,
-        )
+    _check_target(service, change.in_bytes)
     number = service.set_target(change.in_bytes // FRAME_BYTES)
     if wait_s is None:
         return json_response(balloon_view(service), status=202)
@@ -65,22 +57,34 @@ async def set_target(request: web.Request) -> web.Response:
     return answer
 
 
+def _check_target(service: BalloonService, target_bytes: int) -> None:
+    least, most = service.settings.min, service.limit_bytes()
+    if not least <= target_bytes <= most:
+        raise OperatorError(
+            f"a target of {target_bytes} bytes is outside of {least} to {most}, what this balloon can have",
+            status=422,
+            code="target-out-of-range",
+            limit_bytes=most if target_bytes > most else least,
+        )
+
+
 async def show_statistics(request: web.Request) -> web.Response:
     """What the guest last said of its memory, and how long ago."""
     service = service_of(request)
     statistics = service.device.state.statistics
     if statistics is None or not service.device.state.running:
         raise OperatorError(_no_statistics(service), status=503, code="no-statistics")
-    return json_response(statistics_view(service, statistics, datetime.now(UTC)))
+    return json_response(statistics_view(service, statistics))
 
 
 async def set_statistics_interval(request: web.Request) -> web.Response:
     """Change how often the guest is asked; a driver that is not there yet will be asked so."""
     service = service_of(request)
     interval_s = (await read_body(request, StatisticsChange)).interval_s
-    if not 0 <= interval_s <= MAX_STATISTICS_INTERVAL_S:
+    if interval_s and not MIN_STATISTICS_INTERVAL_S <= interval_s <= MAX_STATISTICS_INTERVAL_S:
         raise OperatorError(
-            f"an interval of {interval_s:g} s is outside of 0 (off) to {MAX_STATISTICS_INTERVAL_S}",
+            f"an interval of {interval_s:g} s is neither 0 (off) nor {MIN_STATISTICS_INTERVAL_S} to "
+            f"{MAX_STATISTICS_INTERVAL_S}",
             status=422,
             code="interval-out-of-range",
         )

@@ -11,6 +11,7 @@ from protocol.balloon.page_frames import FRAME_BYTES
 from ..balloon.frame_map import FrameMap
 from ..errors import OperatorError
 from ..memory.frames import FrameRange
+from ..offload import Offload
 from .balloons import service_of
 from .bodies import json_response
 from .keys import OFFLOAD
@@ -20,11 +21,11 @@ STATES: Final = ("ballooned",)
 FORMATS: Final = ("ranges", "bitmap", "png")
 MAX_WIDTH: Final = 16384
 DEFAULT_WIDTH: Final = 512
-MAX_PICTURE_FRAMES: Final = 1 << 24
-"""A pixel for each frame of 64 GiB; more would take the daemon seconds and no screen shows it."""
+MAX_WINDOW_FRAMES: Final = {"png": 1 << 24, "bitmap": 1 << 29}
+"""A pixel for each frame of 64 GiB: more would take seconds, and no screen shows it. A bit for each of 2 TiB."""
 
 MAX_PFN: Final = 1 << 32
-_INLINE_FRAMES: Final = 1 << 18  # a window of this size is read in well under a millisecond
+_INLINE_FRAMES: Final = 1 << 12  # a window of this size is read in a millisecond, however fragmented
 
 # 0 the guest's, 1 ballooned, 2 no memory: light grey, blue, white.
 _PALETTE: Final = (204, 204, 204, 31, 102, 178, 255, 255, 255)
@@ -38,32 +39,34 @@ async def show_frames(request: web.Request) -> web.Response:
     for state in request.query.get("state", "ballooned").split(","):
         if state not in STATES:
             raise _bad_query("state", state, f"a comma-separated list of {', '.join(STATES)}")
-    window = _window(request, frame_map)
-    small = window.count <= _INLINE_FRAMES
-    run = request.app[OFFLOAD].run
-    if kind == "ranges":
-        ranges = frame_map.ranges(window) if small else await run(frame_map.ranges, window)
-        return json_response(
-            Frames(
-                name=service.settings.name,
-                frames=frame_map.space.frames,
-                held_frames=frame_map.held_frames,
-                ranges=[FrameRangeView(first=part.first, count=part.count) for part in ranges],
-            )
-        )
-    if kind == "bitmap":
-        body = frame_map.bitmap(window) if small else await run(frame_map.bitmap, window)
-        return _with_window(web.Response(body=body, content_type="application/octet-stream"), window)
     width = _number(request, "width", DEFAULT_WIDTH, 1, MAX_WIDTH)
-    if window.count > MAX_PICTURE_FRAMES:
-        raise OperatorError(
-            f"a picture of {window.count} frames is larger than {MAX_PICTURE_FRAMES}: choose first and count",
-            status=422,
-            code="picture-too-large",
-            limit_bytes=MAX_PICTURE_FRAMES * FRAME_BYTES,
-        )
-    picture = await run(draw, frame_map, window, width)
+    window = _window(request, frame_map)
+    _check_window(kind, window)
+    offload = request.app[OFFLOAD] if window.count > _INLINE_FRAMES else Offload()
+    if kind == "ranges":
+        return await offload.run(_ranges, service.settings.name, frame_map, window)
+    if kind == "bitmap":
+        body = await offload.run(frame_map.bitmap, window)
+        return _with_window(web.Response(body=body, content_type="application/octet-stream"), window)
+    picture = await offload.run(draw, frame_map, window, width)
     return _with_window(web.Response(body=picture, content_type="image/png"), window)
+
+
+def _ranges(name: str, frame_map: FrameMap, window: FrameRange) -> web.Response:
+    held_frames = frame_map.held_frames
+    ranges = [FrameRangeView(first=part.first, count=part.count) for part in frame_map.ranges(window)]
+    return json_response(Frames(name=name, frames=frame_map.space.frames, held_frames=held_frames, ranges=ranges))
+
+
+def _check_window(kind: str, window: FrameRange) -> None:
+    most = MAX_WINDOW_FRAMES.get(kind)
+    if most is not None and window.count > most:
+        raise OperatorError(
+            f"a {kind} of {window.count} frames is larger than {most}: choose a window by first and count",
+            status=422,
+            code="window-too-large",
+            limit_bytes=most * FRAME_BYTES,
+        )
 
 
 def draw(frame_map: FrameMap, window: FrameRange, width: int) -> bytes:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from ..errors import OperatorError
-from .problems import Handler
+from .problems import Handler, problem
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Middleware
@@ -37,8 +37,9 @@ def guard(hosts: frozenset[str] | None, token: str | None) -> "Middleware":
                 code="foreign-host",
             )
         if token is not None and request.path not in OPEN_PATHS and not _has_token(request, token):
-            raise OperatorError(
-                "this daemon wants its bearer token, in the header Authorization", status=401, code="no-token"
+            return problem(
+                *(401, "no-token", "this daemon wants its bearer token, in the header Authorization"),
+                headers={"WWW-Authenticate": "Bearer"},
             )
         return await handler(request)
 

@@ -1,14 +1,16 @@
 """Where the API listens: a TCP address or a Unix socket, as ``http.listen`` says."""
 
+import errno
 import ipaddress
 import socket
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from ..config.models import HttpSettings
 from ..errors import StartError
-from ..transport.vhost_user.listener import listen_on
+from ..unix_socket import UnixListener
 
 _API_SOCKET_MODE: Final = 0o660
 
@@ -28,7 +30,7 @@ def parse_listen(text: str) -> Address:
     Raises:
         StartError: It is neither; exit status 2.
     """
-    if text.startswith("unix:"):
+    if text.startswith("unix:") and text != "unix:":
         return Address(path=Path(text.removeprefix("unix:")))
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isdecimal() or int(port) > 65535 or (":" in host and host[0] != "["):
@@ -38,22 +40,26 @@ def parse_listen(text: str) -> Address:
     return Address(host=host, port=int(port))
 
 
-def open_api_socket(settings: HttpSettings) -> tuple[socket.socket, Address]:
-    """Return the listening socket of the API and its address.
+def open_api_socket(settings: HttpSettings, stack: ExitStack) -> tuple[socket.socket, Address]:
+    """Return the listening socket of the API and its address; ``stack`` closes and removes it.
 
     Raises:
         StartError: The address is malformed or would be open to all without a token (2), or it cannot be had (1).
     """
     address = parse_listen(settings.listen)
     if address.path is not None:
-        return listen_on(address.path, _API_SOCKET_MODE, None), address
+        unix_listener = UnixListener(address.path, mode=_API_SOCKET_MODE)
+        stack.callback(unix_listener.close)
+        return unix_listener.socket, address
     assert address.host is not None
     if settings.token_file is None and not _is_loopback(address.host):
         raise StartError(
             f"http.listen = {settings.listen!r} is open to other hosts: set http.token_file, or listen on 127.0.0.1",
             exit_status=2,
         )
-    return _listen_tcp(address.host, address.port), address
+    listener = _listen_tcp(address.host, address.port)
+    stack.callback(listener.close)
+    return listener, address
 
 
 def read_token(path: Path | None) -> str | None:
@@ -81,12 +87,11 @@ def _listen_tcp(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((bare, port))
         listener.listen(128)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         listener.close()
-        raise StartError(
-            f"cannot listen on {host}:{port}: {error.strerror or error}; another vballoond may be running",
-            exit_status=1,
-        ) from error
+        in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        why = "it is in use; another vballoond may be running" if in_use else str(error)
+        raise StartError(f"cannot listen on {host}:{port}: {why}", exit_status=1) from error
     listener.setblocking(False)
     return listener
 

@@ -2,15 +2,15 @@
 
 from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
 
-from protocol.balloon.features import BalloonFeature
 from protocol.balloon.page_frames import FRAME_BYTES
 from protocol.virtio import RingFeature
 
 from ..balloon.statistics import Statistics
+from ..config.models import FEATURE_NAMES
 from ..service.balloon_service import BalloonService
 from ..transport.features import RING_FEATURES
 from .stalls import stall_reason
@@ -190,18 +190,23 @@ def _resize_view(service: BalloonService) -> ResizeView | None:
     )
 
 
-def statistics_view(service: BalloonService, statistics: Statistics, now: datetime) -> StatisticsView:
+def statistics_view(service: BalloonService, statistics: Statistics) -> StatisticsView:
     """Show what the guest said last."""
     return StatisticsView(
         name=service.settings.name,
         interval_s=service.statistics_interval_s,
         arrived_at=statistics.arrived_at,
-        age_s=(now - statistics.arrived_at).total_seconds(),
+        age_s=(service.clock.now() - statistics.arrived_at).total_seconds(),
         statistics={tag.name.lower(): value for tag, value in statistics.values.items()},
     )
 
 
 def feature_names(features: int) -> list[str]:
     """Return the known feature bits by the names that the configuration uses."""
-    known = (*BalloonFeature, *RingFeature)
-    return [(bit.name or "").lower().replace("_", "-").replace("stats-vq", "stats") for bit in known if features & bit]
+    return [name for name, bit in _FEATURE_BITS.items() if features & bit]
+
+
+_FEATURE_BITS: Final[dict[str, int]] = {
+    **FEATURE_NAMES,
+    **{str(bit.name).lower().replace("_", "-"): bit for bit in RingFeature},
+}

@@ -17,7 +17,7 @@ CONTENT_TYPE: Final = "application/problem+json"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def problem(status: int, code: str, detail: str, **extra: Any) -> web.Response:
+def problem(status: int, code: str, detail: str, headers: dict[str, str] | None = None, **extra: Any) -> web.Response:
     """Return a problem report."""
     body = {
         "type": "about:blank",
@@ -27,7 +27,7 @@ def problem(status: int, code: str, detail: str, **extra: Any) -> web.Response:
         "code": code,
         **extra,
     }
-    return web.json_response(body, status=status, content_type=CONTENT_TYPE)
+    return web.json_response(body, status=status, content_type=CONTENT_TYPE, headers=headers)
 
 
 def explain_body(error: ValidationError) -> str:

@@ -1,9 +1,7 @@
 """A modelled guest behind a balloon of transport "in-process", run by the daemon's event loop."""
 
 import asyncio
-from typing import Final
-
-import structlog
+from typing import Final, Self
 
 from guest_driver.guest import Guest
 from guest_driver.kernel import Thread
@@ -24,12 +22,23 @@ class InProcessGuest:
 
     Args:
         service: The balloon that serves it.
+        guest: The guest, from :meth:`make`.
         offload: Where its memory is touched.
     """
 
-    def __init__(self, service: BalloonService, offload: Offload) -> None:
-        assert service.settings.memory is not None
-        self.guest: Final = Guest(service.settings.memory, service.settings.name)
+    @classmethod
+    async def make(cls, service: BalloonService, offload: Offload) -> Self:
+        """Make the guest that the balloon's settings ask for.
+
+        Raises:
+            OSError: The host has not got the memory.
+        """
+        settings = service.settings
+        assert settings.memory is not None
+        return cls(service, await offload.run(Guest, settings.memory, settings.name), offload)
+
+    def __init__(self, service: BalloonService, guest: Guest, offload: Offload) -> None:
+        self.guest: Final = guest
         self._service: Final = service
         self._offload: Final = offload
         self._loop: Final = asyncio.get_running_loop()
@@ -68,7 +77,7 @@ class InProcessGuest:
         """Power off."""
         if self._boot is not None:
             # Memory is touched in a thread, which cannot be cancelled and must not outlive the memory.
-            await self._boot
+            await asyncio.gather(self._boot, return_exceptions=True)
         await self._device.close(self._region.close)
         for handle in (self._due, self._timer):
             if handle is not None:
@@ -89,12 +98,15 @@ class InProcessGuest:
 
     async def _run_boot(self) -> None:
         quarter = self.guest.pages.total_frames // 4
-        await self._offload.run(self.guest.use_memory, quarter, quarter)
+        try:
+            await self._offload.run(self.guest.use_memory, quarter, quarter)
+        except OSError as error:
+            self._service.log.critical("in-process guest does not boot: no memory for it", reason=error.strerror)
+            return
         self.guest.load_driver(self._device)
         self._run_soon()
-        structlog.get_logger().info(
+        self._service.log.info(
             "in-process guest booted",
-            balloon=self._service.settings.name,
             memory_bytes=self.guest.ram.size_bytes,
             touched_bytes=2 * quarter * FRAME_BYTES,
         )

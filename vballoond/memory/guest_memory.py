@@ -48,7 +48,7 @@ class GuestMemory:
                     f"memory regions at guest addresses {before.guest_address:#x} and {after.guest_address:#x} overlap"
                 )
         self.size_bytes = sum(place.size_bytes for place in places)
-        self.frame_space = FrameSpace(merge(place.frames for place in places if place.frames.count))
+        self.frame_space = FrameSpace(merge(place.frames for place in places))
 
     def read(self, guest_address: int, length: int) -> bytes:
         """Copy ``length`` bytes out of guest memory.

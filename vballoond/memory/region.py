@@ -3,13 +3,17 @@
 import mmap
 import os
 from dataclasses import dataclass
+from typing import Final
 
-from protocol.balloon.page_frames import FRAME_BYTES
+from protocol.balloon.page_frames import FRAME_BYTES, PFN_SHIFT
 
 from ..errors import FrontEndError
 from .frames import FrameRange
 
-_ADDRESS_SPACE = 1 << 64
+MAX_GUEST_ADDRESS: Final = 1 << (32 + PFN_SHIFT)
+"""A balloon names frames with 32 bits, so it reaches no memory above this; nor could a target count it."""
+
+_ADDRESS_SPACE: Final = 1 << 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +21,7 @@ class RegionPlace:
     """Where a region lies for the guest, for the front-end, and in its file. All in bytes.
 
     Raises:
-        FrontEndError: It is empty, leaves the address space, or its frames are not whole pages of the file.
+        FrontEndError: It is empty, does not consist of whole pages, or leaves the address space.
     """
 
     guest_address: int
@@ -28,15 +32,14 @@ class RegionPlace:
     def __post_init__(self) -> None:
         if self.size_bytes == 0:
             raise FrontEndError(f"memory region at guest address {self.guest_address:#x} is empty")
-        for name in ("guest_address", "user_address", "file_offset"):
-            start = getattr(self, name)
-            if start + self.size_bytes > _ADDRESS_SPACE:
-                raise FrontEndError(f"memory region with {name} {start:#x} and {self.size_bytes} bytes passes 2**64")
-        if (self.guest_address - self.file_offset) % FRAME_BYTES:
-            raise FrontEndError(
-                f"memory region at guest address {self.guest_address:#x} starts at {self.file_offset:#x} in its file: "
-                f"frames of {FRAME_BYTES} bytes would not be pages of the file"
-            )
+        for name in ("guest_address", "size_bytes", "user_address", "file_offset"):
+            if getattr(self, name) % FRAME_BYTES:
+                raise FrontEndError(f"memory region with {name} {getattr(self, name):#x}, which is not whole pages")
+        if self.guest_end > MAX_GUEST_ADDRESS:
+            raise FrontEndError(f"memory region up to guest address {self.guest_end:#x}, above {MAX_GUEST_ADDRESS:#x}")
+        for name in ("user_address", "file_offset"):
+            if getattr(self, name) + self.size_bytes > _ADDRESS_SPACE:
+                raise FrontEndError(f"memory region with {name} {getattr(self, name):#x} passes 2**64")
 
     @property
     def guest_end(self) -> int:
@@ -45,9 +48,8 @@ class RegionPlace:
 
     @property
     def frames(self) -> FrameRange:
-        """The frames that lie in the region whole."""
-        first = -(-self.guest_address // FRAME_BYTES)
-        return FrameRange(first, max(0, self.guest_end // FRAME_BYTES - first))
+        """The frames of the region."""
+        return FrameRange(self.guest_address // FRAME_BYTES, self.size_bytes // FRAME_BYTES)
 
 
 class MappedRegion:

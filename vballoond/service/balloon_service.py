@@ -2,16 +2,16 @@
 
 Rules of this file:
 
-* One thing at a time for each balloon: a pass over its queues, or a change of its queues and memory, holds the lock.
-  Reading and setting the target does not need it: neither depends on a pass that is under way.
-* A pass takes at most :data:`PASS_CHAINS` buffers, then the event loop serves others. Small holes are punched in the
-  loop, larger ones outside of it; the buffer is completed after.
+* One thing at a time for each balloon: a turn on one of its queues, or a change of its queues and memory, holds the
+  lock. Reading and setting the target does not need it: neither depends on a request that is under way.
+* A turn ends after :data:`TURN_CHAINS` buffers or :data:`TURN_S`, and then the event loop serves others. Small holes
+  are punched in the loop, larger ones outside of it; the buffer is completed after.
 * A :class:`GuestError` breaks this balloon and no other: its queues are served no more until the driver sets them up
-  again. The front-end stays connected and is answered.
+  again. The front-end stays connected and is answered. The buffer goes back to the ring, for whoever looks there next.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final, Literal
 
 import structlog
@@ -19,7 +19,7 @@ import structlog
 from protocol.balloon.page_frames import FRAME_BYTES
 from protocol.balloon.queues import QueueRole
 
-from ..balloon.device import BalloonDevice
+from ..balloon.device import MAX_NUM_PAGES, BalloonDevice
 from ..balloon.effects import CompleteRequest, ConfigChanged, Effect, ReleaseFrames
 from ..balloon.facts import (
     ConfigWritten,
@@ -38,13 +38,17 @@ from ..errors import GuestError
 from ..memory.frames import FrameRange
 from ..memory.guest_memory import GuestMemory
 from ..offload import Offload
+from ..virtqueue.chain import Chain
 from ..virtqueue.split import SplitRing
 from .link import Link, NoLink
-from .queue import RunningQueue
+from .queue import RunningQueue, Start
 from .resizing import Resizing
 
-PASS_CHAINS: Final = 64
-"""Buffers taken from one queue before the event loop serves others: of Linux's 256 frames each, 64 MiB."""
+TURN_CHAINS: Final = 64
+"""Buffers taken from one queue before others are served: of Linux's 256 frames each, 64 MiB."""
+
+TURN_S: Final = 0.001
+"""A turn that took this long ends behind the buffer that it is at."""
 
 # A punch of this size takes a fraction of a millisecond; handing it to a thread would cost more than it frees.
 _INLINE_FRAMES: Final = 512
@@ -74,12 +78,14 @@ class BalloonService:
         self.resizing: Final = Resizing(clock)
         self.reclaimed_bytes = 0
         self.broken_reason: str | None = None
+        self.release_problem: str | None = None
+        """Why memory could not be given back, the last time that it was tried; None where it could."""
         self.connected = False
         self.started = False
         self.negotiated_features = 0
         self.statistics_interval_s = settings.stats_interval_s
         self.log: Final = structlog.get_logger().bind(balloon=settings.name)
-        self._clock: Final = clock
+        self.clock: Final = clock
         self._offload: Final = offload
         self._observer: Final = observer
         self._link: Link = NoLink()
@@ -87,8 +93,6 @@ class BalloonService:
         self._wake: Final = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self.release_problem: str | None = None
-        """Why memory could not be given back, the last time that it could not."""
 
     # The transport's side: all but config access under ``lock``.
 
@@ -113,10 +117,6 @@ class BalloonService:
         assert not self._queues
         self.memory = memory
         self._feed(MemoryKnown(memory.frame_space))
-        limit_frames = self.limit_bytes() // FRAME_BYTES
-        if memory.regions and self.target_frames > limit_frames:
-            self.log.warning("target clamped", target_frames=self.target_frames, limit_frames=limit_frames)
-            self.set_target(limit_frames)
         self._observe_resize()
 
     def start_queue(
@@ -127,8 +127,7 @@ class BalloonService:
         notify: Callable[[], None],
         *,
         features: int,
-        fresh: bool,
-        renewed: bool,
+        start: Start,
     ) -> None:
         """Serve a queue from now on.
 
@@ -138,18 +137,20 @@ class BalloonService:
             ring: Its ring, which is closed when it stops.
             notify: Tells the driver of completed buffers; must not wait or raise.
             features: What the driver acknowledged.
-            fresh: Whether it was set up to start from position 0.
-            renewed: Whether the driver set it up anew, which mends a broken balloon.
+            start: How it comes to run; setting it up anew mends a broken balloon.
         """
-        if renewed:
+        if start is not Start.AGAIN:
             self.broken_reason = None
         self.started = True
         self.negotiated_features = features
         self._queues[index] = RunningQueue(role, ring, notify)
-        self._feed(QueueStarted(role, features, fresh))
-        self.log.debug("queue started", queue=role.value, index=index, fresh=fresh)
+        self._feed(QueueStarted(role, fresh=start is Start.FRESH))
+        self.log.debug("queue started", queue=role.value, index=index, start=start.value)
         if role is QueueRole.STATS:
             self._arm_statistics()
+        if role is QueueRole.INFLATE:
+            self._clamp_target()
+        self._observe_resize()
         self._wake.set()
 
     def stop_queue(self, index: int) -> int:
@@ -198,14 +199,13 @@ class BalloonService:
 
     def limit_bytes(self) -> int:
         """The largest target there may be now: the memory, the configured memory while unknown, ``max`` at most."""
-        known = self.memory.size_bytes or self.settings.memory or _UNKNOWN_MEMORY_BYTES
-        return min(known, known if self.settings.max is None else self.settings.max)
+        known = self.memory.size_bytes or self.settings.memory or _MAX_TARGET_BYTES
+        return min(known, _MAX_TARGET_BYTES if self.settings.max is None else self.settings.max, _MAX_TARGET_BYTES)
 
     def set_target(self, frames: int) -> int:
         """Begin a resize; return its number. A driver that is not there yet finds the target when it comes."""
         for effect in self._feed(TargetSet(frames)):
-            assert isinstance(effect, ConfigChanged)
-            self._link.config_changed()
+            self._carry_out(effect)
         number = self.resizing.begin(frames, self.actual_frames)
         self._observe_resize()
         return number
@@ -244,46 +244,62 @@ class BalloonService:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            async with self.lock:
-                more = await self._pass()
-            if more:
-                self._wake.set()
+            for index in list(self._queues):
+                async with self.lock:
+                    await self._turn(index)
                 await asyncio.sleep(0)
 
-    async def _pass(self) -> bool:
-        """Serve every queue that was kicked, up to the bound; say whether any has more."""
-        more = False
-        for queue in list(self._queues.values()):
-            if not queue.kicked or self.broken_reason is not None:
-                continue
-            try:
-                queue.kicked = await self._serve_queue(queue)
-            except GuestError as error:
-                self._break(queue, error)
-            more = more or queue.kicked
-        return more
+    async def _turn(self, index: int) -> None:
+        """Serve a queue if it was kicked, up to the bound; with more to do, have another turn soon."""
+        queue = self._queues.get(index)
+        if queue is None or not queue.kicked or self.broken_reason is not None:
+            return
+        try:
+            queue.kicked = await self._serve_queue(queue)
+        except GuestError as error:
+            self._break(f"{queue.role.value}: {error}")
+        except Exception:
+            self.log.exception("request failed", queue=queue.role.value)
+            self._break(f"{queue.role.value}: a defect of the daemon; its log has the details")
+        if queue.kicked:
+            self._wake.set()
 
     async def _serve_queue(self, queue: RunningQueue) -> bool:
-        for _ in range(PASS_CHAINS):
+        ends_at_s = self.clock.monotonic_s() + TURN_S
+        for _ in range(TURN_CHAINS):
             chain = queue.ring.pop()
             if chain is None:
                 if not queue.ring.enable_kicks():
                     return False
                 continue
-            data = chain.read(self.memory, MAX_REQUEST_BYTES)
-            request = Request(queue.role, chain.head, data, self._clock.now())
-            await self._perform(self._feed(request))
+            for effect in self._ask(queue, chain):
+                await self._perform(effect)
+            if self.clock.monotonic_s() >= ends_at_s:
+                break
         return True
 
-    async def _perform(self, effects: Iterable[Effect]) -> None:
-        for effect in effects:
-            match effect:
-                case ReleaseFrames(ranges):
-                    await self._release(ranges)
-                case CompleteRequest(role, head):
-                    self._complete(role, head)
-                case ConfigChanged():
-                    self._link.config_changed()
+    def _ask(self, queue: RunningQueue, chain: Chain) -> tuple[Effect, ...]:
+        """Put a request to the device; on an error the buffer is the ring's again."""
+        try:
+            data = chain.read(self.memory, MAX_REQUEST_BYTES)
+            return self._feed(Request(queue.role, chain.head, data, self.clock.now()))
+        except Exception:
+            queue.ring.unpop()
+            raise
+
+    async def _perform(self, effect: Effect) -> None:
+        if isinstance(effect, ReleaseFrames):
+            await self._release(effect.ranges)
+        else:
+            self._carry_out(effect)
+
+    def _carry_out(self, effect: Effect) -> None:
+        """Do at once what needs no waiting."""
+        match effect:
+            case CompleteRequest(role, head):
+                self._complete(role, head)
+            case ConfigChanged():
+                self._link.config_changed()
 
     async def _release(self, ranges: tuple[FrameRange, ...]) -> None:
         if not self.settings.discard:
@@ -292,6 +308,7 @@ class BalloonService:
         released = self.memory.release(ranges) if small else await self._offload.run(self.memory.release, ranges)
         self.reclaimed_bytes += released.freed_bytes
         if released.error is None:
+            self.release_problem = None
             return
         self.device.counters.release_errors += 1
         if self.release_problem is None:
@@ -309,10 +326,10 @@ class BalloonService:
             self._observer(fact)
         return self.device.handle(fact)
 
-    def _break(self, queue: RunningQueue, error: GuestError) -> None:
-        self.broken_reason = f"{queue.role.value}: {error}"
+    def _break(self, reason: str) -> None:
+        self.broken_reason = reason
         self.device.counters.guest_errors += 1
-        self.log.warning("balloon broken by its driver", reason=self.broken_reason)
+        self.log.warning("balloon broken", reason=reason)
         self._link.broken()
 
     def _arm_statistics(self) -> None:
@@ -327,8 +344,14 @@ class BalloonService:
         self._arm_statistics()
         if self.broken_reason is None:
             for effect in self._feed(StatisticsDue()):
-                assert isinstance(effect, CompleteRequest)
-                self._complete(effect.role, effect.head)
+                self._carry_out(effect)
+
+    def _clamp_target(self) -> None:
+        """A target that was set before the memory was known may be more than there is."""
+        limit_frames = self.limit_bytes() // FRAME_BYTES
+        if self.target_frames > limit_frames:
+            self.log.warning("target clamped", target_frames=self.target_frames, limit_frames=limit_frames)
+            self.set_target(limit_frames)
 
     def _observe_resize(self) -> None:
         finished = self.resizing.observe(self.actual_frames, self.device.frame_map.held_frames)
@@ -342,5 +365,4 @@ class BalloonService:
             )
 
 
-# num_pages counts frames in 32 bits: what a target can be while nothing is known of the memory.
-_UNKNOWN_MEMORY_BYTES: Final = ((1 << 32) - 1) * FRAME_BYTES
+_MAX_TARGET_BYTES: Final = MAX_NUM_PAGES * FRAME_BYTES

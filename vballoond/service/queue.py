@@ -2,10 +2,26 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 
 from protocol.balloon.queues import QueueRole
 
 from ..virtqueue.split import SplitRing
+
+
+class Start(Enum):
+    """How a queue comes to run."""
+
+    AGAIN = "again"  # as it was set up before: it was disabled, or its memory changed
+    RENEWED = "renewed"  # set up anew, to go on from where it was stopped
+    FRESH = "fresh"  # set up anew, from position 0: by a driver that was just loaded
+
+    @classmethod
+    def of(cls, *, renewed: bool, position: int) -> "Start":
+        """Tell from what the driver, or a front-end for it, has said."""
+        if not renewed:
+            return cls.AGAIN
+        return cls.RENEWED if position else cls.FRESH
 
 
 @dataclass(slots=True)

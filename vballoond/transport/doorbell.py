@@ -24,17 +24,15 @@ class KickReader:
     """Calls ``kicked`` whenever ``fd`` was rung, until closed.
 
     Args:
-        fd: Stays the caller's, who closes it after :meth:`close`; non-blocking, of a kind that can be waited for. None
-            where the driver cannot kick, so that the queue is served when it starts and not again.
+        fd: Stays the caller's, who closes it after :meth:`close`; non-blocking, of a kind that can be waited for.
         kicked: Called from the event loop; must not wait.
     """
 
-    def __init__(self, fd: int | None, kicked: Callable[[], None]) -> None:
-        self._fd = fd
+    def __init__(self, fd: int, kicked: Callable[[], None]) -> None:
+        self._fd: int | None = fd
         self._kicked: Final = kicked
         self._loop: Final = asyncio.get_running_loop()
-        if fd is not None:
-            self._loop.add_reader(fd, self._ready)
+        self._loop.add_reader(fd, self._ready)
 
     def close(self) -> None:
         """Listen no more. Closing twice is harmless, also when the descriptor's number has a new owner by then."""

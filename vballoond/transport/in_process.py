@@ -19,6 +19,7 @@ from protocol.virtio import DeviceStatus, RingFeature
 
 from ..memory.guest_memory import GuestMemory
 from ..service.balloon_service import BalloonService
+from ..service.queue import Start
 from ..virtqueue.split import SplitRing, SplitRingParts
 from .features import RING_FEATURES
 
@@ -90,7 +91,7 @@ class InProcessDevice:
             if index in self._queues:
                 notify = functools.partial(self._interrupts.queue_interrupt, index)
                 ring = self._ring(self._queues[index])
-                self._service.start_queue(index, role, ring, notify, features=self._features, fresh=True, renewed=True)
+                self._service.start_queue(index, role, ring, notify, features=self._features, start=Start.FRESH)
 
     def kick(self, index: int) -> None:
         """The driver made buffers available. Before DRIVER_OK it is too early, and every queue is looked at then."""

@@ -3,7 +3,7 @@
 Rules of this file (virtio 1.4 section 2.7.5):
 
 * A chain is walked at most as far as it can legally reach, so a loop ends: 2.7.5.3.1 allows no more descriptors than
-  the queue has.
+  the queue has, and no driver sends more than :data:`MAX_DESCRIPTORS`.
 * Device-readable descriptors stand before device-writable ones (2.7.4.2).
 * An indirect descriptor ends the chain, its table is copied out once, and tables do not nest (2.7.5.3.1). Its WRITE
   flag is ignored (2.7.5.3.2).
@@ -18,8 +18,9 @@ from protocol.split_ring import DESCRIPTOR, Descriptor, DescriptorFlag
 from ..errors import GuestError
 from ..memory.guest_memory import GuestMemory
 
-MAX_INDIRECT_DESCRIPTORS: Final = 1024
-"""Linux lets an indirect table be longer than its queue; QEMU's VIRTQUEUE_MAX_SIZE bounds both at this."""
+MAX_DESCRIPTORS: Final = 1024
+"""Linux lets an indirect table be longer than its queue. QEMU's VIRTQUEUE_MAX_SIZE bounds table and chain at this, so
+no driver can rely on more; walking so many takes about a millisecond."""
 
 
 class Buffer(NamedTuple):
@@ -100,8 +101,9 @@ def _descriptors(table: memoryview, head: int, memory: GuestMemory, *, indirect:
 def _follow(table: memoryview | bytes, head: int) -> Iterator[Descriptor]:
     """Yield the descriptors from ``head`` on, each table entry at most once on the whole."""
     entries = len(table) // DESCRIPTOR.size
+    bound = min(entries, MAX_DESCRIPTORS)
     at = head
-    for _ in range(entries):
+    for _ in range(bound):
         if at >= entries:
             raise GuestError(f"descriptor {at} in a table of {entries}")
         descriptor = DESCRIPTOR.unpack_from(table, at * DESCRIPTOR.size)
@@ -109,14 +111,14 @@ def _follow(table: memoryview | bytes, head: int) -> Iterator[Descriptor]:
         if not descriptor.flags & DescriptorFlag.NEXT:
             return
         at = descriptor.next
-    raise GuestError(f"a chain from descriptor {head} is longer than its table of {entries}: it loops")
+    raise GuestError(f"a chain from descriptor {head} has more than {bound} descriptors: it loops, or is too long")
 
 
 def _indirect_table(descriptor: Descriptor, memory: GuestMemory) -> Iterator[Descriptor]:
     length = descriptor.len
-    if not length or length % DESCRIPTOR.size or length > MAX_INDIRECT_DESCRIPTORS * DESCRIPTOR.size:
+    if not length or length % DESCRIPTOR.size or length > MAX_DESCRIPTORS * DESCRIPTOR.size:
         raise GuestError(
-            f"an indirect table of {length} bytes: it must be 1 to {MAX_INDIRECT_DESCRIPTORS} times {DESCRIPTOR.size}"
+            f"an indirect table of {length} bytes: it must be 1 to {MAX_DESCRIPTORS} times {DESCRIPTOR.size}"
         )
     for inner in _follow(memory.read(descriptor.addr, length), 0):
         if inner.flags & DescriptorFlag.INDIRECT:

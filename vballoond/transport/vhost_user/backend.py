@@ -5,12 +5,14 @@ Rules of this file:
 * For each message: look at it, work out the new session (``changes``), prepare all that can fail (mappings, ring
   views), then stop the rings that change, swap, start those that run; consume the message; answer it. A message that
   is refused has changed nothing.
-* A config change is announced only while a ring runs: QEMU 10 and 11 dereference a null pointer when it comes before
-  the guest started the device or after it stopped. It is kept until then.
+* A config change is announced only while the device runs, from the last ring's start to the first one's stop: QEMU 10
+  and 11 dereference a null pointer when it comes before or after. It is kept until then.
+* A front-end that never pauses is served a message at a time, like everybody else.
 * The connection is never closed for what a front-end asks, since QEMU can abort when it is. It ends when the front-end
   closes it, or when its stream has lost its place.
 """
 
+import asyncio
 import functools
 import os
 import select
@@ -28,6 +30,7 @@ from protocol.vhost_user.requests import BackendRequest
 from ...errors import FrontEndError
 from ...memory.guest_memory import GuestMemory
 from ...service.balloon_service import BalloonService
+from ...service.queue import Start
 from ..doorbell import KickReader, ring
 from ..features import RING_FEATURES
 from .changes import Change, Offer, change_of
@@ -36,7 +39,7 @@ from .descriptors import Descriptors, close_all
 from .memory import map_memory, unmap
 from .replies import reply_to
 from .rings import PreparedRing, disturbed, open_ring, prepare_ring
-from .session import BACKEND_CHANNEL, Session, call_name, error_name, kick_name, memory_name
+from .session import BACKEND_CHANNEL, Session, call_name, error_name, is_memory_name, kick_name, memory_name
 
 PROTOCOL_FEATURES: Final = (
     ProtocolFeature.MQ
@@ -81,17 +84,23 @@ class Backend:
 
     async def run(self) -> None:
         """Serve the connection until it ends; then nothing of it is left."""
-        self._service.connect(self)
-        self._log.info("front-end connected")
-        reason = "it closed the connection"
+        reason = "the daemon ends"
         try:
+            self._service.connect(self)
+            self._log.info("front-end connected")
             while (message := await self._channel.peek()) is not None:
                 await self._serve(message)
+                await asyncio.sleep(0)
+            reason = "it closed the connection"
         except (FrontEndError, OSError) as error:
             reason = str(error)
         finally:
             await self._leave()
             self._log.info("front-end gone", reason=reason)
+
+    def hung_up(self) -> bool:
+        """Say whether the front-end has closed its end."""
+        return self._channel.hung_up()
 
     def config_changed(self) -> None:
         """Announce a config change, now or when a ring runs."""
@@ -114,6 +123,10 @@ class Backend:
                 refused = True
                 close_all(message.fds)
                 self._log.warning("message refused", request=message.header.request, reason=str(error))
+            except Exception:  # noqa: BLE001 (logged)
+                # A defect of ours. Closing the connection for it could cost the guest its VM.
+                refused = True
+                self._log.exception("message failed", request=message.header.request)
             reply = reply_to(message, self.session, self._offer, self._service.read_config, refused=refused)
         await self._channel.consume(message)
         if reply is not None:
@@ -134,14 +147,16 @@ class Backend:
 
     def _prepare(self, change: Change) -> _Preparation:
         for name, fd in change.store.items():
-            if not name.startswith("memory-"):
+            if not is_memory_name(name):
                 _check_doorbell(fd)
         present = self._service.memory
         memory = present
         if {memory_name(place) for place in change.session.regions} & change.store.keys() or (
             change.session.regions != self.session.regions
         ):
-            memory = map_memory(change.session, present, self._fd_lookup(change), frozenset(change.store))
+            memory = map_memory(
+                change.session, present, {**self._descriptors.named, **change.store}, change.store.keys()
+            )
         running = frozenset(self.session.running())
         stop = running if memory is not present else disturbed(self.session, change.session)
         wanted = change.session.running()
@@ -155,12 +170,6 @@ class Backend:
             unmap(memory.regions, keep=present)
             raise
         return _Preparation(memory, stop, start)
-
-    def _fd_lookup(self, change: Change) -> "functools.partial[int]":
-        def lookup(store: dict[str, int], name: str) -> int:
-            return store[name] if name in store else self._descriptors[name]
-
-        return functools.partial(lookup, dict(change.store))
 
     def _stop_rings(self, indices: frozenset[int], session: Session) -> Session:
         """Stop rings; return ``session`` with the positions at which they stopped, where it has none of its own."""
@@ -185,11 +194,12 @@ class Backend:
         self._descriptors.drop(change.drop)
         self._descriptors.store(change.store)
         for name, fd in change.store.items():
-            if not name.startswith("memory-"):
+            if not is_memory_name(name):
                 os.set_blocking(fd, False)
         for index in self._kicks:
             if kick_name(index) in changed:
                 self._listen(index)
+                self._service.kick(index)
 
     def _start_ring(self, index: int, prepared: PreparedRing) -> None:
         vring = self.session.vrings[index]
@@ -200,13 +210,12 @@ class Backend:
             open_ring(self.session, index, prepared, self._service.memory),
             functools.partial(self._notify, call_name(index)),
             features=self.session.features,
-            fresh=vring.renewed and vring.base == 0,
-            renewed=vring.renewed,
+            start=Start.of(renewed=vring.renewed, position=vring.base),
         )
         self.session = self.session.with_vring(index, renewed=False)
 
     def _listen(self, index: int) -> None:
-        fd = self._descriptors.get(kick_name(index))
+        fd = self._descriptors[kick_name(index)]
         self._kicks[index] = KickReader(fd, functools.partial(self._service.kick, index))
 
     def _notify(self, name: str) -> None:
@@ -215,7 +224,7 @@ class Backend:
             ring(fd)
 
     def _announce(self) -> None:
-        if not self._config_change_due or not self.session.running():
+        if not self._config_change_due or not self.session.may_be_told():
             return
         fd = self._descriptors.get(BACKEND_CHANNEL)
         if fd is None:
@@ -239,8 +248,8 @@ class Backend:
 
 def _check_doorbell(fd: int) -> None:
     """Refuse what cannot be waited for, before anything depends on it."""
-    with select.epoll() as probe:
-        try:
+    try:
+        with select.epoll() as probe:
             probe.register(fd, select.EPOLLIN)
-        except OSError as error:
-            raise FrontEndError(f"a descriptor that cannot be waited for: {error.strerror}") from error
+    except OSError as error:
+        raise FrontEndError(f"a descriptor that cannot be waited for: {error.strerror}") from error

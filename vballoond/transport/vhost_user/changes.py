@@ -44,8 +44,9 @@ from ...memory.region import RegionPlace
 from .channel import Message
 from .session import BACKEND_CHANNEL, Session, call_name, error_name, kick_name, memory_name
 
-MAX_MEMORY_SLOTS: Final = 512
-"""What GET_MAX_MEM_SLOTS answers: QEMU caps it at this, and each slot costs two descriptors here."""
+MAX_MEMORY_SLOTS: Final = 128
+"""What GET_MAX_MEM_SLOTS answers. QEMU would take up to 512, but each slot costs two descriptors here, and one monitor
+must not use up what the process may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def set_protocol_features(session: Session, message: Message, offer: Offer) -> C
 def set_backend_channel(session: Session, message: Message, offer: Offer) -> Change:
     """SET_BACKEND_REQ_FD: the socket on which the front-end is told of config changes."""
     del offer
-    return Change(replace(session, has_backend_channel=True), {BACKEND_CHANNEL: _only_fd(message)})
+    return Change(session, {BACKEND_CHANNEL: _only_fd(message)})
 
 
 def set_mem_table(session: Session, message: Message, offer: Offer) -> Change:
@@ -206,22 +207,23 @@ def set_vring_kick(session: Session, message: Message, offer: Offer) -> Change:
     """SET_VRING_KICK: starts the ring."""
     del offer
     index, store = _vring_descriptor(message, kick_name)
-    changed = session.with_vring(index, started=True, has_kick=bool(store))
-    return Change(changed, store, () if store else (kick_name(index),))
+    if not store:
+        raise FrontEndError(f"ring {index} would have to be polled: a balloon's rings are kicked by a descriptor")
+    return Change(session.with_vring(index, started=True), store)
 
 
 def set_vring_call(session: Session, message: Message, offer: Offer) -> Change:
     """SET_VRING_CALL. QEMU sends it three times for each start."""
     del offer
     index, store = _vring_descriptor(message, call_name)
-    return Change(session.with_vring(index, has_call=bool(store)), store, () if store else (call_name(index),))
+    return Change(session, store, () if store else (call_name(index),))
 
 
 def set_vring_err(session: Session, message: Message, offer: Offer) -> Change:
     """SET_VRING_ERR."""
     del offer
     index, store = _vring_descriptor(message, error_name)
-    return Change(session.with_vring(index, has_error=bool(store)), store, () if store else (error_name(index),))
+    return Change(session, store, () if store else (error_name(index),))
 
 
 def set_config(session: Session, message: Message, offer: Offer) -> Change:
@@ -287,8 +289,8 @@ def change_of(session: Session, message: Message, offer: Offer) -> Change:
     rule = RULES.get(message.header.request)
     if rule is None:
         raise FrontEndError(f"message {message.header.request} is not one that a balloon serves")
-    if message.oversize:
-        raise FrontEndError(f"message {message.header.request} has a payload of {message.header.size} bytes")
+    if message.unusable is not None:
+        raise FrontEndError(f"message {message.header.request}: {message.unusable}")
     return rule(session, message, offer)
 
 
@@ -301,12 +303,12 @@ _ALIGNMENTS: Final = {
 
 def _set_up(session: Session, index: int, **changes: object) -> Change:
     """Change how a ring is set up. One that was started stops: it runs again when it is kicked off anew."""
-    changed = session.with_vring(_ring(index), started=False, has_kick=False, **changes)
+    changed = session.with_vring(_ring(index), started=False, **changes)
     return Change(changed, drop=(kick_name(index),))
 
 
 def _stop_all(session: Session) -> Change:
-    vrings = tuple(replace(vring, started=False, has_kick=False) for vring in session.vrings)
+    vrings = tuple(replace(vring, started=False) for vring in session.vrings)
     return Change(replace(session, vrings=vrings), drop=tuple(kick_name(index) for index in range(MAX_QUEUES)))
 
 

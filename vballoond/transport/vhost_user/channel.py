@@ -7,14 +7,16 @@ Rules of this file:
 * Descriptors come with the first byte of a message. They are counted, never truncated in silence (MSG_CTRUNC), and
   close-on-exec.
 * A header that cannot be one (wrong version) means that the stream has lost its place: nothing after it can be trusted,
-  and the connection ends. A payload larger than any is read away and reported, and the stream goes on.
+  and the connection ends. A message that is whole but cannot be taken, for its size or its descriptors, is read away
+  and reported as ``unusable``, and the stream goes on.
 """
 
 import array
 import asyncio
+import select
 import socket
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 from protocol.vhost_user.header import (
     MAX_MESSAGE_FDS,
@@ -39,7 +41,7 @@ class Message:
     header: MessageHeader
     payload: bytes
     fds: tuple[int, ...]
-    oversize: bool = False
+    unusable: str | None = None
 
     @property
     def need_reply(self) -> bool:
@@ -75,78 +77,112 @@ class Channel:
         if header.flags & VERSION_MASK != VERSION:
             raise FrontEndError(f"message {header.request} has version {header.flags & VERSION_MASK}, not {VERSION}")
         if header.size > MAX_PAYLOAD_BYTES:
-            return Message(header, b"", (), oversize=True)
-        fds: list[int] = []
-        whole = await self._look(MESSAGE_HEADER.size + header.size, fds)
-        if whole is None:
-            close_all(fds)
-            return None
-        return Message(header, whole[MESSAGE_HEADER.size :], tuple(fds))
+            return Message(
+                header, b"", (), unusable=f"{header.size} bytes of payload are more than {MAX_PAYLOAD_BYTES}"
+            )
+        with _Received() as received:
+            whole = await self._look(MESSAGE_HEADER.size + header.size, received)
+            if whole is None:
+                return None
+            if received.truncated:
+                return Message(header, b"", (), unusable="more descriptors than can be taken came with it")
+            return Message(header, whole[MESSAGE_HEADER.size :], received.take())
 
     async def consume(self, message: Message) -> None:
         """Take ``message`` out of the socket. Descriptors that :meth:`peek` returned are duplicates and stay open."""
         left = MESSAGE_HEADER.size + message.header.size
         while left:
-            piece = await self._loop.sock_recv(self._socket, min(left, _DISCARD_BYTES))
+            self._readable.clear()
+            try:
+                piece = self._socket.recv(min(left, _DISCARD_BYTES))
+            except BlockingIOError:
+                await self._readable.wait()
+                continue
             if not piece:
                 return
             left -= len(piece)
+            await asyncio.sleep(0)
 
     async def reply(self, request: int, payload: bytes) -> None:
         """Answer ``request``."""
         header = MessageHeader(request, VERSION | MessageFlag.REPLY, len(payload))
         await self._loop.sock_sendall(self._socket, MESSAGE_HEADER.pack(header) + payload)
 
+    def hung_up(self) -> bool:
+        """Say whether the front-end has closed its end, whatever is still in the socket."""
+        poll = select.poll()
+        poll.register(self._socket, select.POLLRDHUP)
+        return bool(poll.poll(0))
+
     def close(self) -> None:
         """Close the connection."""
         self._loop.remove_reader(self._socket)
         self._socket.close()
 
-    async def _look(self, length: int, fds: list[int] | None = None) -> bytes | None:
+    async def _look(self, length: int, received: "_Received | None" = None) -> bytes | None:
         """Look at the next ``length`` bytes, in however many pieces they come; None where the stream ends before.
 
-        Descriptors are appended to ``fds``; without it the kernel does not duplicate them.
+        Descriptors are added to ``received``; without it the kernel does not duplicate them.
         """
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_PEEK_OFF, 0)
-        seen = b""
+        seen, pause_s = b"", _FIRST_PAUSE_S
         while len(seen) < length:
             self._readable.clear()
             try:
-                piece = self._receive(length - len(seen), fds)
+                piece = self._receive(length - len(seen), received)
             except BlockingIOError:
-                await self._wait(started=bool(seen))
+                if seen:
+                    await self._pause(pause_s)
+                    pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+                else:
+                    await self._readable.wait()
                 continue
             if not piece:
                 return None
             seen += piece
         return seen
 
-    def _receive(self, length: int, fds: list[int] | None) -> bytes:
-        if fds is None:
+    def _receive(self, length: int, received: "_Received | None") -> bytes:
+        if received is None:
             return self._socket.recv(length, socket.MSG_PEEK)
         space = socket.CMSG_SPACE(MAX_MESSAGE_FDS * _FD_BYTES)
         data, ancillary, flags, _ = self._socket.recvmsg(length, space, socket.MSG_PEEK | socket.MSG_CMSG_CLOEXEC)
         for level, kind, content in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                fds += array.array("i", content[: len(content) - len(content) % _FD_BYTES])
-        if flags & socket.MSG_CTRUNC or len(fds) > MAX_MESSAGE_FDS:
-            close_all(fds)
-            raise FrontEndError(f"a message came with more than {MAX_MESSAGE_FDS} descriptors")
+                received.fds += array.array("i", content[: len(content) - len(content) % _FD_BYTES])
+        received.truncated |= bool(flags & socket.MSG_CTRUNC) or len(received.fds) > MAX_MESSAGE_FDS
         return data
 
-    async def _wait(self, *, started: bool) -> None:
-        """Wait for more bytes; behind a message that has ``started``, the bytes already there keep the socket ready."""
-        if not started:
-            await self._readable.wait()
-            return
+    async def _pause(self, pause_s: float) -> None:
+        """Wait for the rest of a message whose beginning keeps the socket readable."""
         # Every front-end known sends a message in one piece, so a timer will do: what it must not do is spin.
         self._loop.remove_reader(self._socket)
         try:
-            await asyncio.sleep(_PIECE_WAIT_S)
+            await asyncio.sleep(pause_s)
         finally:
             self._loop.add_reader(self._socket, self._readable.set)
 
 
+class _Received:
+    """Descriptors that came with a message, closed at the end of the block unless they were taken."""
+
+    def __init__(self) -> None:
+        self.fds: list[int] = []
+        self.truncated = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        close_all(self.fds)
+
+    def take(self) -> tuple[int, ...]:
+        """Give the descriptors away."""
+        taken, self.fds = tuple(self.fds), []
+        return taken
+
+
 _SO_PEEK_OFF: Final = 42  # asm-generic/socket.h; the socket module has no name for it
-_PIECE_WAIT_S: Final = 0.005
+_FIRST_PAUSE_S: Final = 0.005
+_LONGEST_PAUSE_S: Final = 0.5
 _DISCARD_BYTES: Final = 1 << 16

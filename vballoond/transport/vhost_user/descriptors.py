@@ -18,6 +18,11 @@ class Descriptors:
     def __len__(self) -> int:
         return len(self._fds)
 
+    @property
+    def named(self) -> Mapping[str, int]:
+        """All of them."""
+        return self._fds
+
     def get(self, name: str) -> int | None:
         """Return the descriptor of that name, if there is one."""
         return self._fds.get(name)

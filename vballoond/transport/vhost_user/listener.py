@@ -1,28 +1,23 @@
 """The Unix socket on which a VM monitor finds its balloon: one front-end at a time."""
 
 import asyncio
-import contextlib
-import grp
-import os
 import socket
-import stat
-from pathlib import Path
 from typing import Final
 
 import structlog
 
-from ...errors import StartError
 from ...service.balloon_service import BalloonService
+from ...unix_socket import UnixListener
 from .backend import Backend
 
-_BACKLOG: Final = 4
+_RETRY_S: Final = 1.0  # after the process ran out of descriptors
 
 
 class Listener:
     """Listens for the front-ends of one balloon.
 
     A second front-end is turned away while the first is connected: its connection is closed at once, and the first does
-    not notice.
+    not notice. One that comes when the first has just gone waits until nothing of that is left.
 
     Args:
         service: The balloon; its settings have the socket's path, mode and group.
@@ -32,89 +27,59 @@ class Listener:
     """
 
     def __init__(self, service: BalloonService) -> None:
-        assert service.settings.socket is not None
+        settings = service.settings
+        assert settings.socket is not None
         self._service: Final = service
-        self._path: Final = service.settings.socket
-        self._socket: Final = listen_on(self._path, service.settings.socket_mode, service.settings.socket_group)
-        self._inode: Final = self._path.stat().st_ino
+        self._listener: Final = UnixListener(settings.socket, mode=settings.socket_mode, group=settings.socket_group)
+        self._backend: Backend | None = None
         self._connection: asyncio.Task[None] | None = None
-        self._log: Final = structlog.get_logger().bind(balloon=service.settings.name)
+        self._log: Final = structlog.get_logger().bind(balloon=settings.name)
 
     def start(self) -> None:
         """Accept front-ends, in the running event loop."""
-        asyncio.get_running_loop().add_reader(self._socket, self._accept)
+        asyncio.get_running_loop().add_reader(self._listener.socket, self._accept)
 
     async def stop(self) -> None:
         """End the connection if there is one, and remove the socket."""
-        asyncio.get_running_loop().remove_reader(self._socket)
-        self._socket.close()
+        asyncio.get_running_loop().remove_reader(self._listener.socket)
+        self._listener.close()
         if self._connection is not None:
             self._connection.cancel()
             await asyncio.gather(self._connection, return_exceptions=True)
-        with contextlib.suppress(OSError):
-            # Somebody may have put another socket in the place of ours meanwhile.
-            if self._path.stat().st_ino == self._inode:
-                self._path.unlink()
 
     def _accept(self) -> None:
         try:
-            connection, _ = self._socket.accept()
-        except OSError:
-            return
-        if self._connection is not None and not self._connection.done():
-            self._log.warning("second front-end turned away", socket=str(self._path))
-            connection.close()
-            return
-        loop = asyncio.get_running_loop()
-        backend = Backend(self._service, connection)
-        self._connection = loop.create_task(backend.run(), name=f"vhost-user {self._service.settings.name}")
-
-
-def listen_on(path: Path, mode: int, group: str | None) -> socket.socket:
-    """Return a listening Unix socket at ``path``, which nobody can connect to before mode and group are set.
-
-    A socket that nobody listens on any more is replaced.
-
-    Raises:
-        StartError: Exit status 1: somebody listens there, something else is there, or it cannot be made.
-    """
-    _clear(path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        listener.setblocking(False)
-        listener.bind(str(path))
-    except OSError as error:
-        listener.close()
-        raise StartError(f"cannot listen on socket {path}: {error.strerror or error}", exit_status=1) from error
-    try:
-        # Until listen() a connection is refused, so nobody slips in before the mode is set.
-        if group is not None:
-            os.chown(path, -1, grp.getgrnam(group).gr_gid)
-        path.chmod(mode)
-        listener.listen(_BACKLOG)
-    except (OSError, KeyError) as error:
-        listener.close()
-        path.unlink(missing_ok=True)
-        why = f"there is no group {group!r} on this host" if isinstance(error, KeyError) else error.strerror
-        raise StartError(f"cannot set up socket {path}: {why}", exit_status=1) from error
-    return listener
-
-
-def _clear(path: Path) -> None:
-    """Remove a socket that nobody listens on; refuse anything else that is in the way."""
-    try:
-        kind = path.lstat().st_mode
-    except OSError:
-        return
-    if not stat.S_ISSOCK(kind):
-        raise StartError(f"socket path {path} exists and is not a socket: remove it or choose another", exit_status=1)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1)
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            path.unlink(missing_ok=True)
+            connection, _ = self._listener.socket.accept()
+        except BlockingIOError:
             return
         except OSError as error:
-            raise StartError(f"socket path {path} is in use: {error.strerror or error}", exit_status=1) from error
-    raise StartError(f"socket path {path} is in use: another process listens there", exit_status=1)
+            self._log.error("front-end not accepted", reason=error.strerror)
+            asyncio.get_running_loop().remove_reader(self._listener.socket)
+            asyncio.get_running_loop().call_later(_RETRY_S, self._accept_again)
+            return
+        if self._is_busy():
+            self._log.warning("second front-end turned away", socket=str(self._listener.path))
+            connection.close()
+            return
+        name = f"vhost-user {self._service.settings.name}"
+        serving = self._serve(connection, after=self._connection)
+        self._connection = asyncio.get_running_loop().create_task(serving, name=name)
+
+    def _accept_again(self) -> None:
+        if self._listener.socket.fileno() >= 0:
+            self.start()
+
+    def _is_busy(self) -> bool:
+        gone = self._connection is None or self._connection.done()
+        return not gone and (self._backend is None or not self._backend.hung_up())
+
+    async def _serve(self, connection: socket.socket, after: asyncio.Task[None] | None) -> None:
+        self._backend = None
+        try:
+            if after is not None:
+                await asyncio.wait({after})
+        except BaseException:
+            connection.close()
+            raise
+        self._backend = Backend(self._service, connection)
+        await self._backend.run()

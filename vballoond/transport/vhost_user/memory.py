@@ -1,6 +1,6 @@
 """The guest memory of a session: mapping what is new in it, keeping the rest."""
 
-from collections.abc import Callable
+from collections.abc import Collection, Mapping
 
 from ...memory.guest_memory import GuestMemory
 from ...memory.region import MappedRegion
@@ -8,11 +8,11 @@ from .session import Session, memory_name
 
 
 def map_memory(
-    session: Session, present: GuestMemory, fd_of: Callable[[str], int], replaced: frozenset[str]
+    session: Session, present: GuestMemory, fds: Mapping[str, int], replaced: Collection[str]
 ) -> GuestMemory:
     """Return the memory of ``session``.
 
-    Regions of ``present`` are taken over, save those whose descriptor is ``replaced``.
+    Regions of ``present`` are taken over, save those whose descriptor is ``replaced`` by another in ``fds``.
 
     Raises:
         FrontEndError: A region cannot be mapped, or two overlap. What was mapped anew is unmapped again.
@@ -23,7 +23,7 @@ def map_memory(
         for place in session.regions:
             name = memory_name(place)
             reusable = name in kept and name not in replaced
-            regions.append(kept[name] if reusable else MappedRegion(place, fd_of(name)))
+            regions.append(kept[name] if reusable else MappedRegion(place, fds[name]))
         return GuestMemory(regions)
     except Exception:
         unmap(regions, keep=present)

@@ -27,6 +27,11 @@ def memory_name(place: RegionPlace) -> str:
     return f"memory-{place.guest_address:x}-{place.size_bytes:x}-{place.file_offset:x}"
 
 
+def is_memory_name(name: str) -> bool:
+    """Say whether a descriptor of that name is a memory file; all others are doorbells and channels."""
+    return name.startswith("memory-")
+
+
 def kick_name(index: int) -> str:
     """Return the name of the descriptor by which the driver kicks a ring."""
     return f"kick-{index}"
@@ -56,9 +61,6 @@ class Vring:
     address: VringAddress | None = None
     enabled: bool = False
     started: bool = False
-    has_kick: bool = False
-    has_call: bool = False
-    has_error: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,6 @@ class Session:
     protocol_features: int = 0
     regions: tuple[RegionPlace, ...] = ()
     vrings: tuple[Vring, ...] = (Vring(),) * MAX_QUEUES
-    has_backend_channel: bool = False
 
     def with_vring(self, index: int, **changes: object) -> "Session":
         """Return the session with one ring changed."""
@@ -84,6 +85,11 @@ class Session:
             for index, vring in enumerate(self.vrings)
             if vring.started and vring.size and vring.address is not None and (vring.enabled or always_enabled)
         )
+
+    def may_be_told(self) -> bool:
+        """Whether the device runs and is neither about to start nor to stop: every ring that was started is ready."""
+        started = {index for index, vring in enumerate(self.vrings) if vring.started}
+        return bool(started) and self.ready() == started
 
     def running(self) -> dict[int, QueueRole]:
         """The rings that are to be served, and what each is for."""

@@ -1,0 +1,73 @@
+"""Listening on Unix sockets: the API's and those of vhost-user."""
+
+import contextlib
+import grp
+import os
+import socket
+import stat
+from pathlib import Path
+from typing import Final
+
+from .errors import StartError
+
+_BACKLOG: Final = 128
+
+
+class UnixListener:
+    """A listening socket at ``path``, which nobody can connect to before its mode and group are set.
+
+    A socket that nobody listens on any more is replaced.
+
+    Raises:
+        StartError: Exit status 1: somebody listens there, something else is there, or it cannot be made. Nothing is
+            left behind.
+    """
+
+    def __init__(self, path: Path, *, mode: int, group: str | None = None) -> None:
+        _clear(path)
+        self.path: Final = path
+        self.socket: Final = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self.socket.setblocking(False)
+            self.socket.bind(str(path))
+        except OSError as error:
+            self.socket.close()
+            raise StartError(f"cannot listen on socket {path}: {error.strerror or error}", exit_status=1) from error
+        self._inode: Final = path.lstat().st_ino
+        try:
+            # Until listen() a connection is refused, so nobody slips in before the mode is set.
+            if group is not None:
+                os.chown(path, -1, grp.getgrnam(group).gr_gid)
+            path.chmod(mode)
+            self.socket.listen(_BACKLOG)
+        except (OSError, KeyError) as error:
+            self.close()
+            why = f"there is no group {group!r} on this host" if isinstance(error, KeyError) else error.strerror
+            raise StartError(f"cannot set up socket {path}: {why}", exit_status=1) from error
+
+    def close(self) -> None:
+        """Listen no more and remove the socket, unless somebody has put another in its place."""
+        self.socket.close()
+        with contextlib.suppress(OSError):
+            if self.path.lstat().st_ino == self._inode:
+                self.path.unlink()
+
+
+def _clear(path: Path) -> None:
+    """Remove a socket that nobody listens on; refuse anything else that is in the way."""
+    try:
+        kind = path.lstat().st_mode
+    except OSError:
+        return
+    if not stat.S_ISSOCK(kind):
+        raise StartError(f"socket path {path} exists and is not a socket: remove it or choose another", exit_status=1)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+            return
+        except OSError as error:
+            raise StartError(f"socket path {path} is in use: {error.strerror or error}", exit_status=1) from error
+    raise StartError(f"socket path {path} is in use: another process listens there", exit_status=1)
