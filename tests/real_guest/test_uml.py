@@ -152,6 +152,31 @@ async def test_a_target_waits_for_a_driver_that_comes_later(serving, uml_initrd:
         await assert_maps_agree(served, "vm1", guest)
 
 
+async def test_free_memory_is_reported_and_given_back_while_the_balloon_works(
+    serving, uml_initrd: Path, tmp_path: Path
+) -> None:
+    features = ("must-tell-host", "stats", "deflate-on-oom", "page-poison", "page-reporting")
+    all_at_once = serving("vm1", features=features, stats_interval_s=0.1)
+    guest_of = UmlGuest(uml_initrd, tmp_path / "uml", tmp_path / "vm1.sock", append="init_on_free=1")
+    async with all_at_once as served, guest_of as guest:
+        await guest.run(INSMOD)
+        await guest.run(TOUCH_HALF)
+        touched = (await served.show("vm1"))["resident_bytes"]
+        # Linux reports two seconds after memory was freed.
+        await guest.run("sleep 4")
+        reported = await served.show("vm1")
+        assert reported["counters"]["reported_frames"] > 0
+        assert reported["resident_bytes"] < touched / 2
+        assert reported["held_frames"] == 0
+        for _ in range(10):
+            await served.set_mib("vm1", 128)
+            await assert_maps_agree(served, "vm1", guest)
+            await served.set_mib("vm1", 0)
+            await assert_maps_agree(served, "vm1", guest)
+        await guest.run(RMMOD)
+        assert await guest.complaints() == ""
+
+
 def request_of(fact: Fact) -> tuple[str, int] | None:
     """What a driver asked for, as the device saw it; statistics come by the clock and are left out."""
     match fact:

@@ -11,6 +11,8 @@ class Counters:
     inflated_frames: int = 0
     deflate_requests: int = 0
     deflated_frames: int = 0
+    reporting_requests: int = 0
+    reported_frames: int = 0
     statistics_updates: int = 0
     config_writes: int = 0
     repeated_frames: int = 0

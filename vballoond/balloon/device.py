@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from protocol.balloon.config_space import BALLOON_CONFIG, DRIVER_WRITES, BalloonConfig
+from protocol.balloon.features import BalloonFeature
 from protocol.balloon.queues import QueueRole
 
 from ..errors import GuestError
@@ -23,6 +24,7 @@ from .facts import (
     ConfigWritten,
     Fact,
     MemoryKnown,
+    Negotiated,
     QueueStarted,
     QueueStopped,
     Request,
@@ -31,6 +33,7 @@ from .facts import (
 )
 from .frame_map import FrameMap
 from .inflate import deflate, inflate
+from .reporting import reported_ranges
 from .statistics import Statistics, parse_statistics
 
 MAX_NUM_PAGES: Final = (1 << 32) - 1
@@ -42,6 +45,7 @@ class DeviceState:
     """What a device knows besides the frames that it holds."""
 
     config: BalloonConfig = field(default_factory=BalloonConfig)
+    features: int = 0
     running: frozenset[QueueRole] = frozenset()
     held_statistics_head: int | None = None
     recalled_statistics_head: int | None = None
@@ -75,6 +79,9 @@ class BalloonDevice:
             case MemoryKnown(space):
                 self.frame_map = self.frame_map.in_space(space)
                 return ()
+            case Negotiated(features):
+                self.state = replace(self.state, features=features)
+                return ()
             case QueueStarted():
                 return self._queue_started(fact)
             case QueueStopped(role):
@@ -95,6 +102,8 @@ class BalloonDevice:
                 return (completed,)
             case QueueRole.STATS:
                 return self._statistics_arrived(request)
+            case QueueRole.REPORTING:
+                return self._reported(request)
             case _:
                 raise GuestError(f"a request on {request.role.value}, which was not negotiated")
 
@@ -111,6 +120,12 @@ class BalloonDevice:
         )
         # 5.5.6.3.1 allows one buffer at a time. A driver that offers another gets the first one back.
         return () if earlier is None else (CompleteRequest(QueueRole.STATS, earlier),)
+
+    def _reported(self, request: Request) -> tuple[Effect, ...]:
+        completed = CompleteRequest(request.role, request.head)
+        ranges = reported_ranges(self.frame_map.space, request.writable, self.counters)
+        poisoned = self.state.features & BalloonFeature.PAGE_POISON and self.state.config.poison_val
+        return (completed,) if poisoned or not ranges else (ReleaseFrames(ranges), completed)
 
     def _statistics_due(self) -> tuple[Effect, ...]:
         head = self.state.held_statistics_head

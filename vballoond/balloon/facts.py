@@ -7,6 +7,7 @@ from typing import TypeAlias
 from protocol.balloon.queues import QueueRole
 
 from ..memory.frames import FrameSpace
+from ..virtqueue.chain import Buffer
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +15,13 @@ class MemoryKnown:
     """The guest's memory is these frames from now on; none at all when its front-end has gone."""
 
     space: FrameSpace
+
+
+@dataclass(frozen=True, slots=True)
+class Negotiated:
+    """The driver acknowledged these ``features``; its queues run after this."""
+
+    features: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +45,13 @@ class QueueStopped:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The driver made a buffer available: ``data`` is all that it wrote there."""
+    """The driver made a buffer available: ``data`` is all that it wrote there, ``writable`` what it left to write."""
 
     role: QueueRole
     head: int
     data: bytes
     arrived_at: datetime
+    writable: tuple[Buffer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,4 +74,6 @@ class StatisticsDue:
     """Time has come to ask the driver for statistics."""
 
 
-Fact: TypeAlias = MemoryKnown | QueueStarted | QueueStopped | Request | ConfigWritten | TargetSet | StatisticsDue
+Fact: TypeAlias = (
+    MemoryKnown | Negotiated | QueueStarted | QueueStopped | Request | ConfigWritten | TargetSet | StatisticsDue
+)

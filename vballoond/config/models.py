@@ -17,6 +17,7 @@ FEATURE_NAMES: Final = {
     "stats": BalloonFeature.STATS_VQ,
     "deflate-on-oom": BalloonFeature.DEFLATE_ON_OOM,
     "page-poison": BalloonFeature.PAGE_POISON,
+    "page-reporting": BalloonFeature.PAGE_REPORTING,
 }
 """The features that can be offered, by their names in configuration and API."""
 
@@ -45,7 +46,7 @@ def _interval(value: float) -> float:
 
 Size = Annotated[int, BeforeValidator(_size)]
 SocketMode = Annotated[int, BeforeValidator(_socket_mode)]
-FeatureName = Literal["must-tell-host", "stats", "deflate-on-oom", "page-poison"]
+FeatureName = Literal["must-tell-host", "stats", "deflate-on-oom", "page-poison", "page-reporting"]
 
 MAX_INPROCESS_BYTES: Final = 1 << 40
 

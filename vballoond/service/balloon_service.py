@@ -25,6 +25,7 @@ from ..balloon.facts import (
     ConfigWritten,
     Fact,
     MemoryKnown,
+    Negotiated,
     QueueStarted,
     QueueStopped,
     Request,
@@ -111,6 +112,7 @@ class BalloonService:
         self.broken_reason = None
         self.release_problem = None
         self.negotiated_features = 0
+        self._feed(Negotiated(0))
 
     def set_memory(self, memory: GuestMemory) -> None:
         """Use ``memory`` from now on. No queue may run: its views are of the old one. The caller closes that."""
@@ -142,7 +144,9 @@ class BalloonService:
         if start is not Start.AGAIN:
             self.broken_reason = None
         self.started = True
-        self.negotiated_features = features
+        if features != self.negotiated_features:
+            self.negotiated_features = features
+            self._feed(Negotiated(features))
         self._queues[index] = RunningQueue(role, ring, notify)
         self._feed(QueueStarted(role, fresh=start is Start.FRESH))
         self.log.debug("queue started", queue=role.value, index=index, start=start.value)
@@ -282,7 +286,7 @@ class BalloonService:
         """Put a request to the device; on an error the buffer is the ring's again."""
         try:
             data = chain.read(self.memory, MAX_REQUEST_BYTES)
-            return self._feed(Request(queue.role, chain.head, data, self.clock.now()))
+            return self._feed(Request(queue.role, chain.head, data, self.clock.now(), chain.writable))
         except Exception:
             queue.ring.unpop()
             raise
