@@ -70,23 +70,21 @@ class Channel:
             FrontEndError: The stream has lost its place.
             ConnectionError: The front-end broke off.
         """
-        head = await self._look(MESSAGE_HEADER.size)
-        if head is None:
-            return None
-        header = MESSAGE_HEADER.unpack(head)
-        if header.flags & VERSION_MASK != VERSION:
-            raise FrontEndError(f"message {header.request} has version {header.flags & VERSION_MASK}, not {VERSION}")
-        if header.size > MAX_PAYLOAD_BYTES:
-            return Message(
-                header, b"", (), unusable=f"{header.size} bytes of payload are more than {MAX_PAYLOAD_BYTES}"
-            )
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_PEEK_OFF, 0)
         with _Received() as received:
-            whole = await self._look(MESSAGE_HEADER.size + header.size, received)
-            if whole is None:
+            if not await self._look(MESSAGE_HEADER.size, received):
+                return None
+            header = MESSAGE_HEADER.unpack_from(received.data, 0)
+            if header.flags & VERSION_MASK != VERSION:
+                raise FrontEndError(f"message {header.request} has version {header.flags & VERSION_MASK}")
+            if header.size > MAX_PAYLOAD_BYTES:
+                return Message(header, b"", (), f"{header.size} bytes of payload are more than {MAX_PAYLOAD_BYTES}")
+            length = MESSAGE_HEADER.size + header.size
+            if not await self._look(length, received):
                 return None
             if received.truncated:
-                return Message(header, b"", (), unusable="more descriptors than can be taken came with it")
-            return Message(header, whole[MESSAGE_HEADER.size :], received.take())
+                return Message(header, b"", (), f"it came with more than {MAX_MESSAGE_FDS} descriptors")
+            return Message(header, received.data[MESSAGE_HEADER.size : length], received.take(length))
 
     async def consume(self, message: Message) -> None:
         """Take ``message`` out of the socket. Descriptors that :meth:`peek` returned are duplicates and stay open."""
@@ -119,39 +117,35 @@ class Channel:
         self._loop.remove_reader(self._socket)
         self._socket.close()
 
-    async def _look(self, length: int, received: "_Received | None" = None) -> bytes | None:
-        """Look at the next ``length`` bytes, in however many pieces they come; None where the stream ends before.
-
-        Descriptors are added to ``received``; without it the kernel does not duplicate them.
-        """
-        self._socket.setsockopt(socket.SOL_SOCKET, _SO_PEEK_OFF, 0)
-        seen, pause_s = b"", _FIRST_PAUSE_S
-        while len(seen) < length:
+    async def _look(self, length: int, received: "_Received") -> bool:
+        """Look on until ``length`` bytes have been seen, in however many pieces; False where the stream ends before."""
+        pause_s = _FIRST_PAUSE_S
+        while len(received.data) < length:
             self._readable.clear()
             try:
-                piece = self._receive(length - len(seen), received)
+                more = self._look_once(received)
             except BlockingIOError:
-                if seen:
+                if received.data:
                     await self._pause(pause_s)
                     pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
                 else:
                     await self._readable.wait()
                 continue
-            if not piece:
-                return None
-            seen += piece
-        return seen
+            if not more:
+                return False
+        return True
 
-    def _receive(self, length: int, received: "_Received | None") -> bytes:
-        if received is None:
-            return self._socket.recv(length, socket.MSG_PEEK)
+    def _look_once(self, received: "_Received") -> bool:
+        # Asking for more than there is makes the kernel stop behind the first piece that has descriptors. Asked for a
+        # message's own length, it would hand out those of the message behind as well.
         space = socket.CMSG_SPACE(MAX_MESSAGE_FDS * _FD_BYTES)
-        data, ancillary, flags, _ = self._socket.recvmsg(length, space, socket.MSG_PEEK | socket.MSG_CMSG_CLOEXEC)
+        data, ancillary, flags, _ = self._socket.recvmsg(_LOOK_BYTES, space, socket.MSG_PEEK | socket.MSG_CMSG_CLOEXEC)
+        fds = array.array("i")
         for level, kind, content in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                received.fds += array.array("i", content[: len(content) - len(content) % _FD_BYTES])
-        received.truncated |= bool(flags & socket.MSG_CTRUNC) or len(received.fds) > MAX_MESSAGE_FDS
-        return data
+                fds.frombytes(content[: len(content) - len(content) % _FD_BYTES])
+        received.add(data, tuple(fds), truncated=bool(flags & socket.MSG_CTRUNC))
+        return bool(data)
 
     async def _pause(self, pause_s: float) -> None:
         """Wait for the rest of a message whose beginning keeps the socket readable."""
@@ -164,25 +158,35 @@ class Channel:
 
 
 class _Received:
-    """Descriptors that came with a message, closed at the end of the block unless they were taken."""
+    """What was looked at, with descriptors by the end of the piece that had them; those not taken are closed."""
 
     def __init__(self) -> None:
-        self.fds: list[int] = []
+        self.data = b""
         self.truncated = False
+        self._fds: list[tuple[int, tuple[int, ...]]] = []
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *details: object) -> None:
-        close_all(self.fds)
+        for _, fds in self._fds:
+            close_all(fds)
 
-    def take(self) -> tuple[int, ...]:
-        """Give the descriptors away."""
-        taken, self.fds = tuple(self.fds), []
-        return taken
+    def add(self, data: bytes, fds: tuple[int, ...], *, truncated: bool) -> None:
+        """Take in one piece."""
+        self.data += data
+        self._fds.append((len(self.data), fds))
+        self.truncated |= truncated
+
+    def take(self, length: int) -> tuple[int, ...]:
+        """Give away the descriptors that came within the first ``length`` bytes; what is behind is the next message."""
+        taken = [fd for end, fds in self._fds if end <= length for fd in fds]
+        self._fds = [(end, fds) for end, fds in self._fds if end > length]
+        return tuple(taken)
 
 
 _SO_PEEK_OFF: Final = 42  # asm-generic/socket.h; the socket module has no name for it
 _FIRST_PAUSE_S: Final = 0.005
 _LONGEST_PAUSE_S: Final = 0.5
 _DISCARD_BYTES: Final = 1 << 16
+_LOOK_BYTES: Final = 1 << 16  # more than any message
