@@ -2,6 +2,8 @@
 
 from typing import Final
 
+import numpy as np
+
 from protocol.balloon.page_frames import FRAME_BYTES
 
 from .device import VirtioDevice
@@ -42,9 +44,10 @@ class Guest:
         Raises:
             OSError: The host has not got it.
         """
-        first, count = self.pages.touch_some(kept_frames, passing_frames)
-        if count:
-            self.ram.touch(first, count)
+        used = np.sort(self.pages.use(kept_frames, passing_frames))
+        for run in np.split(used, np.flatnonzero(np.diff(used) != 1) + 1):
+            if run.size:
+                self.ram.touch(int(run[0]), int(run.size))
 
     def load_driver(self, device: VirtioDevice) -> VirtioBalloon:
         """Insmod virtio_balloon: bind its driver to ``device``."""

@@ -56,6 +56,11 @@ class Kernel:
             if not work.running:
                 self.spawn(self._work(work))
 
+    def cancel_work(self, work: Work) -> Thread:
+        """Have ``work`` not run again, and sleep until it does not run."""
+        work.pending = False
+        yield from wait_event(work.idle, lambda: not work.running)
+
     def run(self, now_s: float) -> float | None:
         """Run until all threads sleep; return when the first of them wants to be run again, if any does."""
         self.now_s = now_s

@@ -1,8 +1,10 @@
 """Page frames and their allocator, as far as a balloon needs them: order 0, last freed first."""
 
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
+
+PfnArray: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.uint32]]"
 
 
 class PageCounts(NamedTuple):
@@ -61,15 +63,15 @@ class FreeList:
         self._stack[self._free] = pfn
         self._free += 1
 
-    def touch_some(self, kept_frames: int, passing_frames: int) -> tuple[int, int]:
+    def use(self, kept_frames: int, passing_frames: int) -> PfnArray:
         """Use the frames on top: the first ``kept_frames`` of them for page cache, the others for a while only.
 
         Returns:
-            The lowest of them and how many there are, at most what is free.
+            The frames that were used, fewer than asked for where fewer are free.
         """
         taken = min(self._free, kept_frames + passing_frames)
+        used = self._stack[self._free - taken : self._free].copy()
         kept = min(taken, kept_frames)
-        first = int(self._stack[self._free - 1]) if taken else 0
         self._free -= kept
         self.cached_frames += kept
-        return first, taken
+        return used

@@ -106,7 +106,8 @@ class VirtioBalloon:
     def remove(self) -> Thread:
         """Unbind: give every page back, say so, and reset the device."""
         self._stop_update = True
-        yield from wait_event(self._update_size_work.idle, lambda: not self._update_size_work.running)
+        yield from self._kernel.cancel_work(self._update_size_work)
+        yield from self._kernel.cancel_work(self._update_stats_work)
         while self.num_pages:
             yield from self._leak_balloon(self.num_pages)
         self._write_actual()
@@ -124,7 +125,7 @@ class VirtioBalloon:
 
     def queue_interrupt(self, index: int) -> None:
         """The device used buffers of a queue."""
-        if self._numbers.get(QueueRole.STATS) == index:
+        if self._numbers.get(QueueRole.STATS) == index and not self._stop_update:
             self._kernel.queue_work(self._update_stats_work)
         self._kernel.wake(self._acked)
 
@@ -192,7 +193,7 @@ class VirtioBalloon:
         if taken:
             # The pages are the guest's again only when the host has said so.
             yield from self._tell_host(QueueRole.DEFLATE, taken)
-        for pfn in taken:
+        for pfn in reversed(taken):
             self._pages.release(pfn)
         self._unlock()
 

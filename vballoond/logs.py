@@ -51,4 +51,7 @@ class _StderrLogger(structlog.PrintLogger):
 
 class _ToStructlog(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        structlog.get_logger().log(record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info)
+        level = max((known for known in _LEVELS.values() if known <= record.levelno), default=logging.DEBUG)
+        structlog.get_logger().log(
+            max(level, logging.DEBUG), record.getMessage(), logger=record.name, exc_info=record.exc_info
+        )

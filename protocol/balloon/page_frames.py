@@ -9,6 +9,9 @@ from ..layout import Layout
 PFN_SHIFT: Final = 12
 """VIRTIO_BALLOON_PFN_SHIFT: a page frame number is a guest-physical address shifted by this, on every architecture."""
 
+PFN_BITS: Final = 32
+"""The width of a page frame number in a request; ``num_pages`` and ``actual`` have the same."""
+
 FRAME_BYTES: Final = 1 << PFN_SHIFT
 
 

@@ -13,7 +13,7 @@ from support.fake_front_end import FakeFrontEnd, FakeGuest
 from vballoond.clock import Clock
 from vballoond.config.models import BalloonSettings
 from vballoond.offload import Offload
-from vballoond.service.balloon_service import BalloonService
+from vballoond.service.balloon_service import BalloonService, Observer
 from vballoond.transport.vhost_user.backend import Backend
 
 
@@ -25,9 +25,15 @@ def vhost_user_settings(**keys: object) -> BalloonSettings:
 
 
 @asynccontextmanager
-async def running_service(settings: BalloonSettings, facts: FactLog | None = None) -> AsyncIterator[BalloonService]:
-    """A balloon that is served, with blocking calls run inline."""
-    service = BalloonService(settings, Clock(asyncio.get_running_loop().time), Offload(), facts)
+async def running_service(
+    settings: BalloonSettings,
+    facts: Observer | None = None,
+    offload: Offload | None = None,
+    clock: Clock | None = None,
+) -> AsyncIterator[BalloonService]:
+    """A balloon that is served, with the event loop's time, and blocking calls run inline."""
+    clock = clock or Clock(asyncio.get_running_loop().time)
+    service = BalloonService(settings, clock, offload or Offload(), facts)
     service.start()
     try:
         yield service

@@ -124,7 +124,8 @@ class ConsoleGuest:
 
     async def complaints(self) -> str:
         """What the kernel logged since boot, but for what it says of any module that is loaded."""
-        return await self.run("dmesg | grep -vE 'taints kernel|module verification|Out of puff|drop_caches|Free page reporting' || true")
+        expected = "taints kernel|module verification|Out of puff|drop_caches|Free page reporting"
+        return await self.run(f"dmesg | grep -vE '{expected}' || true")
 
     @property
     def _stdin(self) -> asyncio.StreamWriter:

@@ -96,6 +96,10 @@ class RawRing:
         """The index that publishes used elements."""
         return self.used[IDX_WORD]
 
+    @used_idx.setter
+    def used_idx(self, value: int) -> None:
+        self.used[IDX_WORD] = value & INDEX_MASK
+
     def used_element(self, position: int) -> UsedElement:
         """Read the element at a ring position."""
         at = USED_RING_WORD32 + USED_ELEMENT_WORDS * (position % self.geometry.queue_size)

@@ -14,6 +14,7 @@ STALL_AFTER_S: Final = 4.0
 a request every 200 ms at the least while it finds any memory."""
 
 _RATE_WINDOW_S: Final = 1.0
+_SHORTEST_SAMPLE_S: Final = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,10 @@ class Resize:
         elapsed_s = now_s - self.sampled_at_s
         if elapsed_s < _RATE_WINDOW_S and not done:
             return observed
-        rate = abs(actual_frames - self.sampled_frames) / elapsed_s if elapsed_s > 0 else 0.0
+        if elapsed_s < _SHORTEST_SAMPLE_S:
+            # The end came right behind a sample: a rate over next to nothing would say nothing.
+            return observed
+        rate = abs(actual_frames - self.sampled_frames) / elapsed_s
         return replace(observed, rate_frames_per_s=rate, sampled_at_s=now_s, sampled_frames=actual_frames)
 
     def rate_bytes_per_s(self) -> int:

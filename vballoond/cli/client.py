@@ -34,16 +34,19 @@ class Answer:
     status: int
     body: bytes
 
-    def json(self) -> Any:
-        """The body as JSON.
+    def json(self, *members: str) -> Any:
+        """The body as a JSON object that has these members at least.
 
         Raises:
             ClientError: It is none, so whoever answered is not vballoond.
         """
         try:
-            return json.loads(self.body)
-        except ValueError as error:
-            raise ClientError("what answers there is not vballoond: it sent no JSON") from error
+            value = json.loads(self.body)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict) or not value.keys() >= set(members):
+            raise ClientError("what answers there is not vballoond: it sent something else")
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +117,16 @@ def read_token_file(path: Path | None) -> str | None:
     if path is None:
         return None
     try:
-        return path.read_text("utf-8").strip()
-    except OSError as error:
-        raise ClientError(f"cannot read the token file {path}: {error.strerror}") from error
+        token = path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ClientError(f"cannot read the token file {path}: {error}") from error
+    if not token.isprintable() or not token.isascii():
+        raise ClientError(f"the token file {path} holds no token: it is one line of printable ASCII characters")
+    return token
 
 
 def _detail(answer: Answer) -> str:
     try:
-        return str(answer.json()["detail"])
-    except (ClientError, KeyError, TypeError):
+        return str(answer.json("detail")["detail"])
+    except ClientError:
         return f"the daemon answered with status {answer.status}"

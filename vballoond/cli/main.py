@@ -45,7 +45,7 @@ def serve(
 @app.command("list")
 def list_balloons(api: Api = DEFAULT_API, token_file: TokenFile = None, as_json: Json = False) -> None:
     """List the balloons."""
-    listing = _client(api, token_file).get("/v1/balloons").json()
+    listing = _client(api, token_file).get("/v1/balloons").json("balloons")
     if as_json:
         _print_json(listing)
     else:
@@ -55,7 +55,7 @@ def list_balloons(api: Api = DEFAULT_API, token_file: TokenFile = None, as_json:
 @app.command()
 def show(name: Name, api: Api = DEFAULT_API, token_file: TokenFile = None, as_json: Json = False) -> None:
     """Show one balloon."""
-    balloon = _client(api, token_file).get(balloon_path(name)).json()
+    balloon = _client(api, token_file).get(balloon_path(name)).json("resize")
     if as_json:
         _print_json(balloon)
     else:
@@ -77,7 +77,7 @@ def set_target(
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="SIZE") from error
     answer = _client(api, token_file).patch(balloon_path(name), {"target_bytes": target_bytes}, wait)
-    balloon = answer.json()
+    balloon = answer.json("resize")
     if as_json:
         _print_json(balloon)
     else:
@@ -99,7 +99,7 @@ def frames(
     if png is not None:
         png.write_bytes(client.get(balloon_path(name, "/frames?format=png")).body)
         return
-    listing = client.get(balloon_path(name, "/frames")).json()
+    listing = client.get(balloon_path(name, "/frames")).json("ranges")
     if as_json:
         _print_json(listing)
     else:

@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ..sizes import format_size
 
@@ -28,7 +29,7 @@ def print_balloon(console: Console, balloon: dict[str, Any]) -> None:
     """Print all that there is to say of one balloon."""
     table = Table(box=None, pad_edge=False, show_header=False)
     for label, value in _details(balloon):
-        table.add_row(label, value)
+        table.add_row(label, Text(value))
     console.print(table)
 
 

@@ -16,6 +16,7 @@ from .models import BalloonList, StatisticsChange, StatisticsInterval, TargetCha
 
 MAX_WAIT_S: Final = 600
 
+_U64_BITS: Final = 64
 _WAIT: Final = re.compile(r"wait\s*=\s*\"?(\d+(?:\.\d+)?)\"?")
 
 
@@ -61,11 +62,16 @@ def _check_target(service: BalloonService, target_bytes: int) -> None:
     least, most = service.settings.min, service.limit_bytes()
     if not least <= target_bytes <= most:
         raise OperatorError(
-            f"a target of {target_bytes} bytes is outside of {least} to {most}, what this balloon can have",
+            f"a target of {_in_words(target_bytes)} is outside of {least} to {most} bytes, what this balloon can have",
             status=422,
             code="target-out-of-range",
             limit_bytes=most if target_bytes > most else least,
         )
+
+
+def _in_words(target_bytes: int) -> str:
+    # Python refuses to write numbers of thousands of digits.
+    return f"{target_bytes} bytes" if target_bytes.bit_length() <= _U64_BITS else "more than 2**64 bytes"
 
 
 async def show_statistics(request: web.Request) -> web.Response:

@@ -12,6 +12,8 @@ from typing import TypeAlias
 
 import numpy as np
 
+from protocol.balloon.page_frames import PFN_BITS
+
 PfnArray: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.uint32]]"
 IndexArray: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.int64]]"
 
@@ -74,6 +76,8 @@ class FrameSpace:
         for before, after in pairwise(self.spans):
             if before.end > after.first:
                 raise ValueError(f"spans {before} and {after} overlap or are out of order")
+        if self.end > 1 << PFN_BITS:
+            raise ValueError(f"a span ends at frame {self.end:#x}, which no page frame number of {PFN_BITS} bits names")
 
     @cached_property
     def frames(self) -> int:

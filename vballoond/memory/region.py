@@ -5,12 +5,12 @@ import os
 from dataclasses import dataclass
 from typing import Final
 
-from protocol.balloon.page_frames import FRAME_BYTES, PFN_SHIFT
+from protocol.balloon.page_frames import FRAME_BYTES, PFN_BITS, PFN_SHIFT
 
 from ..errors import FrontEndError
 from .frames import FrameRange
 
-MAX_GUEST_ADDRESS: Final = 1 << (32 + PFN_SHIFT)
+MAX_GUEST_ADDRESS: Final = 1 << (PFN_BITS + PFN_SHIFT)
 """A balloon names frames with 32 bits, so it reaches no memory above this; nor could a target count it."""
 
 _ADDRESS_SPACE: Final = 1 << 64

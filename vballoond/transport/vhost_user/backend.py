@@ -80,7 +80,9 @@ class Backend:
         self._kicks: Final[dict[int, KickReader]] = {}
         self._config_change_due = False
         self._log: Final = structlog.get_logger().bind(balloon=service.settings.name)
-        self._offer: Final = Offer(RING_FEATURES | service.settings.offered | F_PROTOCOL_FEATURES, PROTOCOL_FEATURES)
+        # Plain numbers: the complement of an IntFlag has its named bits only.
+        features = int(RING_FEATURES) | int(service.settings.offered) | F_PROTOCOL_FEATURES
+        self._offer: Final = Offer(features, int(PROTOCOL_FEATURES))
 
     async def run(self) -> None:
         """Serve the connection until it ends; then nothing of it is left."""

@@ -23,7 +23,7 @@ from protocol.split_ring import (
     USED_RING_ALIGNMENT,
     SplitRingGeometry,
 )
-from protocol.vhost_user.features import F_PROTOCOL_FEATURES, ProtocolFeature
+from protocol.vhost_user.features import F_PROTOCOL_FEATURES
 from protocol.vhost_user.payloads import (
     CONFIG_HEADER,
     MAX_CONFIG_BYTES,
@@ -64,7 +64,7 @@ class Offer:
     """What the back-end offers: virtio feature bits with F_PROTOCOL_FEATURES, and protocol features."""
 
     features: int
-    protocol_features: ProtocolFeature
+    protocol_features: int
 
 
 Rule = Callable[[Session, Message, Offer], Change]
@@ -90,7 +90,7 @@ def set_features(session: Session, message: Message, offer: Offer) -> Change:
     The rings' enable bits stay as they are where F_PROTOCOL_FEATURES is acknowledged.
     """
     features = _u64(message)
-    unknown = features & ~offer.features
+    unknown = features & ~int(offer.features)
     if unknown:
         raise FrontEndError(f"features {unknown:#x} were acknowledged but not offered")
     return _stop_all(replace(session, features=features))
@@ -99,10 +99,10 @@ def set_features(session: Session, message: Message, offer: Offer) -> Change:
 def set_protocol_features(session: Session, message: Message, offer: Offer) -> Change:
     """SET_PROTOCOL_FEATURES."""
     features = _u64(message)
-    unknown = features & ~offer.protocol_features
+    unknown = features & ~int(offer.protocol_features)
     if unknown:
         raise FrontEndError(f"protocol features {unknown:#x} were acknowledged but not offered")
-    return Change(replace(session, protocol_features=ProtocolFeature(features)))
+    return Change(replace(session, protocol_features=features))
 
 
 def set_backend_channel(session: Session, message: Message, offer: Offer) -> Change:

@@ -1,0 +1,168 @@
+from collections.abc import Iterable
+from itertools import pairwise
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from support.properties import examples
+
+from vballoond.balloon.frame_map import ABSENT, FrameMap
+from vballoond.memory.frames import FrameRange, FrameSpace
+
+END = 1 << 32
+# Spans that touch, a hole, and the end of what a number can name.
+SPACE = FrameSpace((FrameRange(3, 9), FrameRange(12, 4), FrameRange(20, 10), FrameRange(END - 6, 6)))
+THERE = [pfn for span in SPACE.spans for pfn in range(span.first, span.end)]
+ALL = FrameRange(0, END)
+
+_WINDOW = st.builds(
+    FrameRange,
+    first=st.integers(0, 34) | st.integers(END - 12, END + 2),
+    count=st.integers(0, 40),
+)
+_FRAMES = st.sets(st.sampled_from(THERE))
+
+
+def array(frames: Iterable[int]) -> np.ndarray:
+    return np.array(sorted(frames), dtype=np.uint32)
+
+
+def holding(frames: Iterable[int], space: FrameSpace = SPACE) -> FrameMap:
+    frame_map = FrameMap(space)
+    frame_map.insert(array(frames))
+    return frame_map
+
+
+def frames_of(ranges: Iterable[FrameRange]) -> list[int]:
+    return [pfn for piece in ranges for pfn in range(piece.first, piece.end)]
+
+
+def state_of(pfn: int, held: set[int]) -> int:
+    return ABSENT if pfn not in THERE else int(pfn in held)
+
+
+@examples(200)
+@given(st.lists(st.tuples(st.booleans(), _FRAMES), max_size=10))
+def test_insert_and_remove_count_what_they_change(steps):
+    frame_map, held = FrameMap(SPACE), set()
+    for inserting, frames in steps:
+        if inserting:
+            assert frame_map.insert(array(frames)) == len(frames - held)
+            held |= frames
+        else:
+            assert frame_map.remove(array(frames)) == len(frames & held)
+            held -= frames
+        assert frame_map.held_frames == len(held)
+        assert frames_of(frame_map.ranges(ALL)) == sorted(held)
+
+
+@examples(200)
+@given(held=_FRAMES, window=_WINDOW)
+def test_ranges_are_the_held_frames_of_the_window_and_do_not_touch(held, window):
+    ranges = holding(held).ranges(window)
+    assert frames_of(ranges) == sorted(pfn for pfn in held if window.first <= pfn < window.end)
+    assert all(before.end < after.first for before, after in pairwise(ranges))
+
+
+@examples(200)
+@given(held=_FRAMES, window=_WINDOW)
+def test_a_bitmap_has_a_bit_for_each_frame_of_the_window_lowest_first(held, window):
+    bitmap = holding(held).bitmap(window)
+    bits = [bitmap[at // 8] >> at % 8 & 1 for at in range(len(bitmap) * 8)]
+    assert len(bitmap) == (window.count + 7) // 8
+    assert bits[: window.count] == [int(pfn in held) for pfn in range(window.first, window.end)]
+    assert not any(bits[window.count :])
+
+
+@examples(200)
+@given(held=_FRAMES, window=_WINDOW)
+def test_a_picture_tells_held_frames_from_the_guests_and_from_holes(held, window):
+    picture = holding(held).picture(window)
+    assert list(picture) == [state_of(pfn, held) for pfn in range(window.first, window.end)]
+
+
+def test_ranges_join_over_spans_that_touch():
+    assert holding({11, 12}).ranges(ALL) == (FrameRange(11, 2),)
+
+
+def test_ranges_do_not_join_over_a_hole():
+    assert holding({15, 20}).ranges(ALL) == (FrameRange(15, 1), FrameRange(20, 1))
+
+
+def test_a_bit_stands_where_the_contract_says():
+    assert holding({20, 29}).bitmap(FrameRange(20, 10)) == b"\x01\x02"
+    assert holding({20, 29}).bitmap(FrameRange(19, 11)) == b"\x02\x04"
+
+
+def test_a_large_window_is_put_together_without_a_seam():
+    seam = 1 << 20
+    space = FrameSpace((FrameRange(1, seam + 16),))
+    held = {1, seam - 1, seam, seam + 1, seam + 16}
+    frame_map = holding(held, space)
+    for first in (0, 1, 5):
+        window = FrameRange(first, seam + 24)
+        picture = np.frombuffer(frame_map.picture(window), dtype=np.uint8)
+        bits = np.unpackbits(np.frombuffer(frame_map.bitmap(window), dtype=np.uint8), bitorder="little")
+        expected = [pfn - first for pfn in sorted(held) if pfn >= first]
+        assert np.flatnonzero(picture == 1).tolist() == expected
+        assert np.flatnonzero(bits).tolist() == expected
+        assert np.flatnonzero(picture == ABSENT).tolist() == [
+            pfn - first for pfn in (0, *range(seam + 17, first + seam + 24)) if pfn >= first
+        ]
+
+
+@st.composite
+def _spaces(draw: st.DrawFn) -> FrameSpace:
+    spans, at = [], 0
+    for gap, count in draw(st.lists(st.tuples(st.integers(0, 8), st.integers(1, 10)), max_size=4)):
+        spans.append(FrameRange(at + gap, count))
+        at += gap + count
+    return FrameSpace(tuple(spans))
+
+
+@examples(200)
+@given(before=_spaces(), after=_spaces(), data=st.data())
+def test_in_another_space_the_frames_that_both_have_are_held(before, after, data):
+    there = frames_of(before.spans)
+    held = data.draw(st.sets(st.sampled_from(there)) if there else st.just(set()))
+    old = holding(held, before)
+    new = old.in_space(after)
+    kept = sorted(held & set(frames_of(after.spans)))
+
+    assert frames_of(new.ranges(ALL)) == kept
+    assert new.held_frames == len(kept)
+    assert new.space == after
+    assert frames_of(old.ranges(ALL)) == sorted(held)
+
+
+def test_in_the_same_space_the_map_stays_as_it_is():
+    old = holding({3})
+    assert old.in_space(FrameSpace(SPACE.spans)).ranges(ALL) == (FrameRange(3, 1),)
+
+
+def test_a_large_map_moves_without_a_seam():
+    seam = 1 << 20
+    held = {7, seam + 6, seam + 7, seam + 8, 2 * seam}
+    old = holding(held, FrameSpace((FrameRange(7, 2 * seam), FrameRange(3 * seam, 4))))
+    new = old.in_space(FrameSpace((FrameRange(6, 2), FrameRange(seam, 2 * seam))))
+    assert frames_of(new.ranges(ALL)) == sorted(held)
+    assert new.held_frames == 5
+
+
+def test_a_map_in_another_space_goes_on_for_itself():
+    old = holding({3})
+    new = old.in_space(FrameSpace((FrameRange(0, 8),)))
+    new.insert(array({4}))
+    new.remove(array({3}))
+    assert old.ranges(ALL) == (FrameRange(3, 1),)
+    assert new.ranges(ALL) == (FrameRange(4, 1),)
+    assert (old.held_frames, new.held_frames) == (1, 1)
+
+
+def test_without_memory_there_is_nothing_to_hold_or_to_see():
+    frame_map = FrameMap()
+    assert frame_map.insert(array(())) == frame_map.remove(array(())) == 0
+    assert frame_map.ranges(ALL) == ()
+    assert frame_map.bitmap(FrameRange(0, 16)) == b"\0\0"
+    assert frame_map.picture(FrameRange(0, 3)) == bytes([ABSENT] * 3)
+    assert frame_map.in_space(SPACE).held_frames == 0

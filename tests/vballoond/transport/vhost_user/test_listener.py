@@ -1,0 +1,154 @@
+import asyncio
+import socket
+import stat
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from support.backend_rig import open_descriptors, running_service, settled, vhost_user_settings
+from support.fake_front_end import RING_FEATURES, FakeFrontEnd, FakeGuest, pfns, qemu_connect, qemu_start
+
+from protocol.vhost_user.requests import Request
+from vballoond.errors import StartError
+from vballoond.service.balloon_service import BalloonService
+from vballoond.transport.vhost_user.listener import Listener
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "vm1.sock"
+
+
+@pytest.fixture
+def guest() -> Iterator[FakeGuest]:
+    guest = FakeGuest()
+    guest.add_queue(0)
+    guest.add_queue(1)
+    yield guest
+    guest.close()
+
+
+@asynccontextmanager
+async def listening(path: Path, **keys: object) -> AsyncIterator[tuple[Listener, BalloonService]]:
+    async with running_service(vhost_user_settings(socket=path, **keys)) as service:
+        listener = Listener(service)
+        listener.start()
+        try:
+            yield listener, service
+        finally:
+            await listener.stop()
+
+
+async def test_a_front_end_is_served(path: Path, guest: FakeGuest) -> None:
+    async with listening(path, socket_mode="0640") as (_, service):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o640
+        vm = await FakeFrontEnd.connect(path, guest)
+        await qemu_connect(vm)
+        await qemu_start(vm, RING_FEATURES)
+        await guest.queues[0].served(pfns([guest.first_free_pfn()]))
+        assert service.device.frame_map.held_frames == 1
+        vm.close()
+
+
+async def test_a_second_front_end_is_turned_away_and_the_first_does_not_notice(path: Path, guest: FakeGuest) -> None:
+    async with listening(path) as (_, service):
+        first = await FakeFrontEnd.connect(path, guest)
+        await qemu_connect(first)
+        await qemu_start(first, RING_FEATURES)
+        await guest.queues[0].served(pfns([guest.first_free_pfn()]))
+
+        second = await FakeFrontEnd.connect(path, guest)
+        await second.ended()
+
+        await first.caught_up()
+        await guest.queues[0].served(pfns([guest.first_free_pfn() + 1]))
+        assert service.device.frame_map.held_frames == 2
+        first.close()
+        second.close()
+
+
+async def test_a_front_end_that_comes_when_the_first_has_just_gone_waits_for_it(path: Path, guest: FakeGuest) -> None:
+    async with listening(path) as (_, service):
+        first = await FakeFrontEnd.connect(path, guest)
+        await qemu_connect(first)
+        await qemu_start(first, RING_FEATURES)
+        await guest.queues[0].served(pfns([guest.first_free_pfn()]))
+        async with service.lock:
+            first.close()
+            second = await FakeFrontEnd.connect(path, guest)
+            third = await FakeFrontEnd.connect(path, guest)
+            await third.ended()
+            assert service.device.frame_map.held_frames == 1
+        await second.caught_up()
+        assert service.device.frame_map.held_frames == 0
+        assert service.state_name == "waiting"
+        second.close()
+        third.close()
+
+
+async def test_the_next_front_end_is_served_when_the_first_has_gone(path: Path, guest: FakeGuest) -> None:
+    async with listening(path) as (_, service):
+        for _ in range(3):
+            vm = await FakeFrontEnd.connect(path, guest)
+            await vm.caught_up()
+            assert service.connected
+            vm.close()
+            await settled(service)
+            assert not service.connected
+
+
+async def test_stopping_removes_the_socket_and_ends_the_connection(path: Path, guest: FakeGuest) -> None:
+    before = open_descriptors()
+    async with listening(path) as (_, service):
+        vm = await FakeFrontEnd.connect(path, guest)
+        await qemu_connect(vm)
+        await qemu_start(vm, RING_FEATURES)
+    await vm.ended()
+    assert not path.exists()
+    assert service.state_name == "waiting"
+    vm.close()
+    assert open_descriptors() == before
+
+
+async def test_stopping_without_a_front_end_removes_the_socket(path: Path) -> None:
+    before = open_descriptors()
+    async with listening(path):
+        assert path.exists()
+    assert not path.exists()
+    assert open_descriptors() == before
+
+
+async def test_stopping_leaves_what_others_put_in_the_place_of_the_socket(path: Path) -> None:
+    async with listening(path):
+        path.unlink()
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(str(path))
+    assert path.exists()
+
+
+async def test_stopping_where_the_socket_was_removed_is_no_error(path: Path) -> None:
+    async with listening(path):
+        path.unlink()
+    assert not path.exists()
+
+
+async def test_a_front_end_that_goes_before_it_says_anything_hurts_nobody(path: Path, guest: FakeGuest) -> None:
+    async with listening(path) as (_, service):
+        for _ in range(3):
+            (await FakeFrontEnd.connect(path, guest)).close()
+            await settled(service)
+        vm = await FakeFrontEnd.connect(path, guest)
+        assert await vm.number(Request.GET_QUEUE_NUM) == 5
+        vm.close()
+
+
+async def test_a_listener_that_cannot_listen_leaves_nothing_behind(path: Path) -> None:
+    path.write_text("precious")
+    async with running_service(vhost_user_settings(socket=path)) as service:
+        before = open_descriptors()
+        with pytest.raises(StartError):
+            Listener(service)
+        assert open_descriptors() == before
+        await asyncio.sleep(0)
+    assert path.read_text() == "precious"
