@@ -20,8 +20,8 @@ class VirtioDevice(Protocol):
     def write_config(self, offset: int, data: bytes) -> None:
         """Write a piece of it."""
 
-    def set_up_queue(self, index: int, size: int, descriptor_table: int, avail_ring: int, used_ring: int) -> None:
-        """Say where a queue lies, in guest-physical addresses."""
+    def set_up_queue(self, index: int, size: int, descriptors: int, driver_area: int, device_area: int) -> None:
+        """Say where a queue lies, in guest-physical addresses; the areas by the names of section 2.6."""
 
     def driver_ok(self) -> None:
         """The driver is ready: the device may use the queues."""

@@ -18,7 +18,6 @@ from protocol.balloon.config_space import BALLOON_CONFIG
 from protocol.balloon.features import BalloonFeature
 from protocol.balloon.page_frames import PAGE_FRAME
 from protocol.balloon.queues import QueueRole, compact_roles
-from protocol.split_ring import SplitRingGeometry
 from protocol.virtio import DeviceStatus, RingFeature
 
 from .balloon_pages import BalloonPages
@@ -27,7 +26,7 @@ from .kernel import Kernel, Thread, WaitQueue, Work, wait_event
 from .kernel_memory import KernelMemory
 from .pages import PageAllocator
 from .ram import Ram
-from .ring import DriverRing, RingAddresses
+from .rings import Ring, make_ring
 from .vmstat import VmStat, statistics_buffer
 
 ARRAY_PFNS_MAX: Final = 256
@@ -73,7 +72,7 @@ class VirtioBalloon:
         self._locked = False
         self._stop_update = False
         self._features = 0
-        self._rings: dict[QueueRole, DriverRing] = {}
+        self._rings: dict[QueueRole, Ring] = {}
         self._numbers: dict[QueueRole, int] = {}
         self._pfns: Final = memory.alloc(ARRAY_PFNS_MAX * PAGE_FRAME.size)
         self._stats: Final = memory.alloc(_STATISTICS_ROOM_BYTES)
@@ -135,18 +134,10 @@ class VirtioBalloon:
             self._kernel.queue_work(self._update_size_work)
 
     def _set_up_queue(self, index: int, role: QueueRole) -> None:
-        geometry = SplitRingGeometry(QUEUE_SIZE)
-        addresses = RingAddresses(
-            self._memory.alloc(geometry.descriptor_table_bytes),
-            self._memory.alloc(geometry.avail_ring_bytes),
-            self._memory.alloc(geometry.used_ring_bytes),
-        )
-        event_idx = bool(self._features & RingFeature.EVENT_IDX)
-        self._rings[role] = DriverRing(self._ram, geometry, addresses, event_idx=event_idx)
+        ring, areas = make_ring(self._ram, self._memory, self._features, QUEUE_SIZE)
+        self._rings[role] = ring
         self._numbers[role] = index
-        self._device.set_up_queue(
-            index, geometry.queue_size, addresses.descriptor_table, addresses.avail_ring, addresses.used_ring
-        )
+        self._device.set_up_queue(index, QUEUE_SIZE, *areas)
 
     def _towards_target(self) -> int:
         config = BALLOON_CONFIG.unpack(self._device.read_config(0, BALLOON_CONFIG.size))
@@ -237,6 +228,7 @@ class VirtioBalloon:
 _KNOWN_FEATURES: Final = (
     RingFeature.VERSION_1
     | RingFeature.EVENT_IDX
+    | RingFeature.RING_PACKED
     | BalloonFeature.MUST_TELL_HOST
     | BalloonFeature.STATS_VQ
     | BalloonFeature.DEFLATE_ON_OOM

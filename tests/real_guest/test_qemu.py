@@ -16,8 +16,9 @@ async def assert_maps_agree(served: Served, guest: QemuGuest) -> None:
     assert await served.frames("vm1") == theirs
 
 
-async def test_a_guest_gives_back_what_it_touched_and_takes_it_again(serving, qemu_initrd: Path) -> None:
-    async with serving("vm1", socket_mode="0666") as served, QemuGuest(qemu_initrd, served.socket("vm1")) as guest:
+@pytest.mark.parametrize("ring", ["split", "packed"])
+async def test_a_guest_gives_back_what_it_touched_and_takes_it_again(serving, qemu_initrd: Path, ring: str) -> None:
+    async with serving("vm1", ring=ring) as served, QemuGuest(qemu_initrd, served.socket("vm1")) as guest:
         await guest.run(INSMOD)
         await guest.run("dd if=/dev/zero of=/tmp/half bs=1M count=200 2>/dev/null && rm /tmp/half")
         mem_total_kib = await guest.meminfo_kib("MemTotal")
@@ -33,14 +34,19 @@ async def test_a_guest_gives_back_what_it_touched_and_takes_it_again(serving, qe
         ballooned = await served.frames("vm1")
         assert fallen == pytest.approx(len(ballooned & touched) * 4096, abs=8 * MIB)
 
+        assert ("ring-packed" in after["features"]["negotiated"]) == (ring == "packed")
+
         await served.set_mib("vm1", 0)
 
         assert (await guest.vmstat())["balloon_deflate"] == 32768
         assert await served.ranges("vm1") == []
 
 
-async def test_the_driver_is_removed_and_loaded_again(serving, qemu_initrd: Path) -> None:
-    async with serving("vm1", stats_interval_s=0.1) as served, QemuGuest(qemu_initrd, served.socket("vm1")) as guest:
+@pytest.mark.parametrize("ring", ["split", "packed"])
+async def test_the_driver_is_removed_and_loaded_again(serving, qemu_initrd: Path, ring: str) -> None:
+    features = ("must-tell-host", "stats", "deflate-on-oom", "page-poison", "page-reporting")
+    everything = serving("vm1", ring=ring, features=features, stats_interval_s=0.1)
+    async with everything as served, QemuGuest(qemu_initrd, served.socket("vm1")) as guest:
         for _ in range(3):
             await guest.run(INSMOD)
             await served.set_mib("vm1", 64)

@@ -33,8 +33,12 @@ async def assert_maps_agree(served: Served, name: str, guest: UmlGuest) -> set[i
     return ours
 
 
-async def test_a_guest_gives_back_what_it_touched_and_takes_it_again(serving, uml_initrd: Path, tmp_path: Path) -> None:
-    async with serving("vm1") as served, UmlGuest(uml_initrd, tmp_path / "uml", served.socket("vm1")) as guest:
+@pytest.mark.parametrize("ring", ["split", "packed"])
+async def test_a_guest_gives_back_what_it_touched_and_takes_it_again(
+    serving, uml_initrd: Path, tmp_path: Path, ring: str
+) -> None:
+    one_guest = serving("vm1", ring=ring)
+    async with one_guest as served, UmlGuest(uml_initrd, tmp_path / "uml", served.socket("vm1")) as guest:
         await guest.run(INSMOD)
         await guest.run(TOUCH_HALF)
         mem_total_kib = await guest.meminfo_kib("MemTotal")
@@ -53,6 +57,7 @@ async def test_a_guest_gives_back_what_it_touched_and_takes_it_again(serving, um
         assert fallen == pytest.approx(len(ballooned & touched) * 4096, abs=4 * MIB)
         assert fallen > 64 * MIB
         assert after["reclaimed_bytes"] >= fallen
+        assert ("ring-packed" in after["features"]["negotiated"]) == (ring == "packed")
 
         emptied = await served.set_mib("vm1", 0)
 

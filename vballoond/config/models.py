@@ -78,7 +78,7 @@ class BalloonSettings(_Section):
     socket: Path | None = None
     socket_mode: SocketMode = 0o600
     socket_group: str | None = None
-    ring: Literal["split"] = "split"
+    ring: Literal["split", "packed"] = "split"
     features: tuple[FeatureName, ...] = ("must-tell-host", "stats", "page-poison")
     stats_interval_s: Annotated[float, AfterValidator(_interval)] = 5
     discard: bool = True

@@ -12,7 +12,7 @@ from protocol.virtio import RingFeature
 from ..balloon.statistics import Statistics
 from ..config.models import FEATURE_NAMES
 from ..service.balloon_service import BalloonService
-from ..transport.features import RING_FEATURES
+from ..transport.features import offered_features
 from .stalls import stall_reason
 
 
@@ -168,7 +168,7 @@ def balloon_view(service: BalloonService) -> Balloon:
         resident_bytes=service.memory.resident_bytes() if known else None,
         reclaimed_bytes=service.reclaimed_bytes,
         features=Features(
-            offered=feature_names(RING_FEATURES | service.settings.offered),
+            offered=feature_names(offered_features(service.settings)),
             negotiated=feature_names(service.negotiated_features),
         ),
         resize=_resize_view(service),

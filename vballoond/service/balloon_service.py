@@ -40,7 +40,7 @@ from ..memory.frames import FrameRange
 from ..memory.guest_memory import GuestMemory
 from ..offload import Offload
 from ..virtqueue.chain import Chain
-from ..virtqueue.split import SplitRing
+from ..virtqueue.ring import Ring
 from .link import Link, NoLink
 from .queue import RunningQueue, Start
 from .resizing import Resizing
@@ -125,7 +125,7 @@ class BalloonService:
         self,
         index: int,
         role: QueueRole,
-        ring: SplitRing,
+        ring: Ring,
         notify: Callable[[], None],
         *,
         features: int,

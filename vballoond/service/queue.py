@@ -6,7 +6,7 @@ from enum import Enum
 
 from protocol.balloon.queues import QueueRole
 
-from ..virtqueue.split import SplitRing
+from ..virtqueue.ring import Ring
 
 
 class Start(Enum):
@@ -16,20 +16,13 @@ class Start(Enum):
     RENEWED = "renewed"  # set up anew, to go on from where it was stopped
     FRESH = "fresh"  # set up anew, from position 0: by a driver that was just loaded
 
-    @classmethod
-    def of(cls, *, renewed: bool, position: int) -> "Start":
-        """Tell from what the driver, or a front-end for it, has said."""
-        if not renewed:
-            return cls.AGAIN
-        return cls.RENEWED if position else cls.FRESH
-
 
 @dataclass(slots=True)
 class RunningQueue:
     """``kicked`` says that there may be buffers to take; every queue starts so, since a kick may have been missed."""
 
     role: QueueRole
-    ring: SplitRing
+    ring: Ring
     notify: Callable[[], None]
     kicked: bool = True
 

@@ -1,7 +1,15 @@
-"""The virtio features that the device offers on any transport besides the balloon's own."""
+"""The virtio features that the device offers to a driver, on any transport."""
 
 from typing import Final
 
 from protocol.virtio import RingFeature
 
-RING_FEATURES: Final = RingFeature.VERSION_1 | RingFeature.EVENT_IDX | RingFeature.INDIRECT_DESC
+from ..config.models import BalloonSettings
+
+_ANY_RING: Final = RingFeature.VERSION_1 | RingFeature.EVENT_IDX | RingFeature.INDIRECT_DESC
+
+
+def offered_features(settings: BalloonSettings) -> int:
+    """Return the feature bits on offer: those of the rings, and those of the balloon that are configured."""
+    rings = _ANY_RING | RingFeature.RING_PACKED if settings.ring == "packed" else _ANY_RING
+    return int(rings) | int(settings.offered)

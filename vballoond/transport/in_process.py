@@ -10,18 +10,18 @@ Rules of this file:
 import asyncio
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from protocol.balloon.queues import queue_roles
-from protocol.split_ring import SplitRingGeometry
+from protocol.packed_ring import FRESH_BASE
 from protocol.virtio import DeviceStatus, RingFeature
 
 from ..memory.guest_memory import GuestMemory
 from ..service.balloon_service import BalloonService
 from ..service.queue import Start
-from ..virtqueue.split import SplitRing, SplitRingParts
-from .features import RING_FEATURES
+from ..virtqueue.ring import Ring
+from .features import offered_features
+from .rings import RingPlace, open_ring
 
 
 class Interrupts(Protocol):
@@ -32,14 +32,6 @@ class Interrupts(Protocol):
 
     def config_interrupt(self) -> None:
         """The configuration space changed."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Queue:
-    geometry: SplitRingGeometry
-    descriptor_table: int
-    avail_ring: int
-    used_ring: int
 
 
 class InProcessDevice:
@@ -56,7 +48,7 @@ class InProcessDevice:
         self._interrupts: Final = interrupts
         self._status = DeviceStatus(0)
         self._features = 0
-        self._queues: dict[int, _Queue] = {}
+        self._queues: dict[int, RingPlace] = {}
         self._resetting: asyncio.Task[None] | None = None
         service.connect(self)
         service.set_memory(memory)
@@ -65,7 +57,7 @@ class InProcessDevice:
 
     def device_features(self) -> int:
         """Return the feature bits on offer."""
-        return RING_FEATURES | self._service.settings.offered
+        return offered_features(self._service.settings)
 
     def accept_features(self, features: int) -> None:
         """Take the driver's choice of them."""
@@ -80,9 +72,9 @@ class InProcessDevice:
         """Take what the driver writes there."""
         self._service.write_config(offset, data)
 
-    def set_up_queue(self, index: int, size: int, descriptor_table: int, avail_ring: int, used_ring: int) -> None:
+    def set_up_queue(self, index: int, size: int, descriptors: int, driver_area: int, device_area: int) -> None:
         """Remember where a queue lies; it is served from DRIVER_OK on."""
-        self._queues[index] = _Queue(SplitRingGeometry(size), descriptor_table, avail_ring, used_ring)
+        self._queues[index] = RingPlace(size, descriptors, driver_area, device_area)
 
     def driver_ok(self) -> None:
         """Serve the queues."""
@@ -132,17 +124,7 @@ class InProcessDevice:
         self._status = DeviceStatus(0)
         self._interrupts.config_interrupt()
 
-    def _ring(self, queue: _Queue) -> SplitRing:
-        geometry, view = queue.geometry, self._service.memory.user_view
-        parts = SplitRingParts(
-            view(queue.descriptor_table, geometry.descriptor_table_bytes),
-            view(queue.avail_ring, geometry.avail_ring_bytes),
-            view(queue.used_ring, geometry.used_ring_bytes),
-        )
-        return SplitRing(
-            geometry,
-            parts,
-            self._service.memory,
-            event_idx=bool(self._features & RingFeature.EVENT_IDX),
-            indirect=bool(self._features & RingFeature.INDIRECT_DESC),
-        )
+    def _ring(self, place: RingPlace) -> Ring:
+        memory = self._service.memory
+        position = FRESH_BASE if self._features & RingFeature.RING_PACKED else 0
+        return open_ring(place, memory.user_view, memory, self._features, position)

@@ -22,6 +22,7 @@ from typing import Final
 
 import structlog
 
+from protocol.balloon.queues import QueueRole
 from protocol.layout import LayoutError
 from protocol.vhost_user.features import F_PROTOCOL_FEATURES, ProtocolFeature
 from protocol.vhost_user.header import MESSAGE_HEADER, VERSION, MessageHeader
@@ -30,15 +31,14 @@ from protocol.vhost_user.requests import BackendRequest
 from ...errors import FrontEndError
 from ...memory.guest_memory import GuestMemory
 from ...service.balloon_service import BalloonService
-from ...service.queue import Start
 from ..doorbell import KickReader, ring
-from ..features import RING_FEATURES
+from ..features import offered_features
 from .changes import Change, Offer, change_of
 from .channel import Channel, Message
 from .descriptors import Descriptors, close_all
 from .memory import map_memory, unmap
 from .replies import reply_to
-from .rings import PreparedRing, disturbed, open_ring, prepare_ring
+from .rings import disturbed, ring_of, start_of
 from .session import BACKEND_CHANNEL, Session, call_name, error_name, is_memory_name, kick_name, memory_name
 
 PROTOCOL_FEATURES: Final = (
@@ -61,7 +61,7 @@ class _Preparation:
 
     memory: GuestMemory
     stop: frozenset[int]
-    start: dict[int, PreparedRing]
+    start: dict[int, QueueRole]
 
 
 class Backend:
@@ -81,7 +81,7 @@ class Backend:
         self._config_change_due = False
         self._log: Final = structlog.get_logger().bind(balloon=service.settings.name)
         # Plain numbers: the complement of an IntFlag has its named bits only.
-        features = int(RING_FEATURES) | int(service.settings.offered) | F_PROTOCOL_FEATURES
+        features = int(offered_features(service.settings)) | F_PROTOCOL_FEATURES
         self._offer: Final = Offer(features, int(PROTOCOL_FEATURES))
 
     async def run(self) -> None:
@@ -142,8 +142,8 @@ class Backend:
         self.session = self._stop_rings(preparation.stop, change.session)
         self._swap_memory(preparation.memory)
         self._adopt_descriptors(change)
-        for index, prepared in preparation.start.items():
-            self._start_ring(index, prepared)
+        for index, role in preparation.start.items():
+            self._start_ring(index, role)
         if change.config_write is not None:
             self._service.write_config(*change.config_write)
 
@@ -163,11 +163,9 @@ class Backend:
         stop = running if memory is not present else disturbed(self.session, change.session)
         wanted = change.session.running()
         try:
-            start = {
-                index: prepare_ring(change.session, index, role, memory)
-                for index, role in wanted.items()
-                if index in stop or index not in running
-            }
+            start = {index: role for index, role in wanted.items() if index in stop or index not in running}
+            for index in start:
+                ring_of(change.session, index, memory).close()
         except FrontEndError:
             unmap(memory.regions, keep=present)
             raise
@@ -203,16 +201,15 @@ class Backend:
                 self._listen(index)
                 self._service.kick(index)
 
-    def _start_ring(self, index: int, prepared: PreparedRing) -> None:
-        vring = self.session.vrings[index]
+    def _start_ring(self, index: int, role: QueueRole) -> None:
         self._listen(index)
         self._service.start_queue(
             index,
-            prepared.role,
-            open_ring(self.session, index, prepared, self._service.memory),
+            role,
+            ring_of(self.session, index, self._service.memory),
             functools.partial(self._notify, call_name(index)),
             features=self.session.features,
-            start=Start.of(renewed=vring.renewed, position=vring.base),
+            start=start_of(self.session, index),
         )
         self.session = self.session.with_vring(index, renewed=False)
 

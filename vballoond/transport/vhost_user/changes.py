@@ -16,12 +16,12 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from protocol.balloon.queues import MAX_QUEUES
+from protocol.packed_ring import DESCRIPTOR_RING_ALIGNMENT, EVENT_AREA_ALIGNMENT
 from protocol.split_ring import (
     AVAIL_RING_ALIGNMENT,
     DESCRIPTOR_TABLE_ALIGNMENT,
     INDEX_MASK,
     USED_RING_ALIGNMENT,
-    SplitRingGeometry,
 )
 from protocol.vhost_user.features import F_PROTOCOL_FEATURES
 from protocol.vhost_user.payloads import (
@@ -38,9 +38,11 @@ from protocol.vhost_user.payloads import (
     VringDescriptor,
 )
 from protocol.vhost_user.requests import Request
+from protocol.virtio import RingFeature
 
 from ...errors import FrontEndError
 from ...memory.region import RegionPlace
+from ..rings import check_queue_size
 from .channel import Message
 from .session import BACKEND_CHANNEL, Session, call_name, error_name, kick_name, memory_name
 
@@ -161,7 +163,7 @@ def set_vring_num(session: Session, message: Message, offer: Offer) -> Change:
     del offer
     state = VRING_STATE.unpack(_exactly(message, VRING_STATE.size))
     try:
-        SplitRingGeometry(state.num)
+        check_queue_size(state.num, session.features)
     except ValueError as error:
         raise FrontEndError(str(error)) from error
     return _set_up(session, state.ring, size=state.num)
@@ -171,7 +173,8 @@ def set_vring_addr(session: Session, message: Message, offer: Offer) -> Change:
     """SET_VRING_ADDR. Whether the addresses lie in memory shows when the ring is to run: memory may come later."""
     del offer
     address = VRING_ADDRESS.unpack(_exactly(message, VRING_ADDRESS.size))
-    for name, alignment in _ALIGNMENTS.items():
+    packed = session.features & RingFeature.RING_PACKED
+    for name, alignment in (_PACKED_ALIGNMENTS if packed else _SPLIT_ALIGNMENTS).items():
         if getattr(address, name) % alignment:
             raise FrontEndError(
                 f"ring part '{name}' at {getattr(address, name):#x} is not aligned to {alignment} bytes"
@@ -183,7 +186,7 @@ def set_vring_base(session: Session, message: Message, offer: Offer) -> Change:
     """SET_VRING_BASE: the position from which a ring goes on."""
     del offer
     state = VRING_STATE.unpack(_exactly(message, VRING_STATE.size))
-    if state.num > INDEX_MASK:
+    if state.num > INDEX_MASK and not session.features & RingFeature.RING_PACKED:
         raise FrontEndError(f"ring position {state.num:#x} of a split ring has more than 16 bits")
     return _set_up(session, state.ring, base=state.num, renewed=True)
 
@@ -294,10 +297,15 @@ def change_of(session: Session, message: Message, offer: Offer) -> Change:
     return rule(session, message, offer)
 
 
-_ALIGNMENTS: Final = {
+_SPLIT_ALIGNMENTS: Final = {
     "descriptor": DESCRIPTOR_TABLE_ALIGNMENT,
     "available": AVAIL_RING_ALIGNMENT,
     "used": USED_RING_ALIGNMENT,
+}
+_PACKED_ALIGNMENTS: Final = {
+    "descriptor": DESCRIPTOR_RING_ALIGNMENT,
+    "available": EVENT_AREA_ALIGNMENT,
+    "used": EVENT_AREA_ALIGNMENT,
 }
 
 

@@ -1,52 +1,34 @@
 """From a session to rings that can be served, and which of them a change of session disturbs."""
 
-from dataclasses import dataclass
-
-from protocol.balloon.queues import QueueRole
-from protocol.split_ring import SplitRingGeometry
-from protocol.virtio import RingFeature
-
+from ...errors import FrontEndError
 from ...memory.guest_memory import GuestMemory
-from ...virtqueue.split import SplitRing, SplitRingParts
+from ...service.queue import Start
+from ...virtqueue.ring import Ring
+from ..rings import RingPlace, is_fresh, open_ring
 from .session import Session
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedRing:
-    """A ring whose parts were found in memory."""
-
-    role: QueueRole
-    geometry: SplitRingGeometry
-    parts: SplitRingParts
-
-
-def prepare_ring(session: Session, index: int, role: QueueRole, memory: GuestMemory) -> PreparedRing:
-    """Find the parts of a ring that is set up.
+def ring_of(session: Session, index: int, memory: GuestMemory) -> Ring:
+    """Return a ring that is set up, at the position that the session has for it.
 
     Raises:
-        FrontEndError: One of them does not lie in one region of ``memory``.
+        FrontEndError: It cannot be, or a part of it does not lie in one region of ``memory``.
     """
     vring = session.vrings[index]
     assert vring.address is not None
-    geometry = SplitRingGeometry(vring.size)
-    parts = SplitRingParts(
-        memory.user_view(vring.address.descriptor, geometry.descriptor_table_bytes),
-        memory.user_view(vring.address.available, geometry.avail_ring_bytes),
-        memory.user_view(vring.address.used, geometry.used_ring_bytes),
-    )
-    return PreparedRing(role, geometry, parts)
+    place = RingPlace(vring.size, vring.address.descriptor, vring.address.available, vring.address.used)
+    try:
+        return open_ring(place, memory.user_view, memory, session.features, vring.base)
+    except ValueError as error:
+        raise FrontEndError(f"ring {index}: {error}") from error
 
 
-def open_ring(session: Session, index: int, prepared: PreparedRing, memory: GuestMemory) -> SplitRing:
-    """Make a ring of what was prepared, at the position that the session has for it."""
-    return SplitRing(
-        prepared.geometry,
-        prepared.parts,
-        memory,
-        next_avail=session.vrings[index].base,
-        event_idx=bool(session.features & RingFeature.EVENT_IDX),
-        indirect=bool(session.features & RingFeature.INDIRECT_DESC),
-    )
+def start_of(session: Session, index: int) -> Start:
+    """Say how a ring comes to run."""
+    vring = session.vrings[index]
+    if not vring.renewed:
+        return Start.AGAIN
+    return Start.FRESH if is_fresh(vring.base, vring.size, session.features) else Start.RENEWED
 
 
 def disturbed(before: Session, after: Session) -> frozenset[int]:

@@ -1,0 +1,85 @@
+"""The modelled guest on the whole device, in virtual time."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from support.backend_rig import running_service
+
+from protocol.balloon.page_frames import FRAME_BYTES
+from vballoond.config.models import BalloonSettings
+from vballoond.lab.in_process_guest import InProcessGuest
+from vballoond.memory.frames import FrameRange
+from vballoond.offload import Offload
+from vballoond.service.balloon_service import BalloonService
+
+MEMORY_FRAMES = (64 << 20) // FRAME_BYTES
+
+
+@asynccontextmanager
+async def booted(**keys: object) -> AsyncIterator[tuple[BalloonService, InProcessGuest]]:
+    settings = BalloonSettings.model_validate({"name": "g", "transport": "in-process", "memory": "64MiB", **keys})
+    async with running_service(settings) as service:
+        lab = await InProcessGuest.make(service, Offload())
+        lab.start()
+        try:
+            await lab.booted()
+            yield service, lab
+        finally:
+            await lab.stop()
+
+
+async def resize(service: BalloonService, frames: int) -> None:
+    assert await service.resizing.wait(service.set_target(frames), 60)
+
+
+def held(service: BalloonService) -> set[int]:
+    frame_map = service.device.frame_map
+    ranges = frame_map.ranges(FrameRange(0, frame_map.space.end))
+    return {pfn for part in ranges for pfn in range(part.first, part.end)}
+
+
+@pytest.mark.parametrize("ring", ["split", "packed"])
+@pytest.mark.parametrize("features", [(), ("stats",), ("must-tell-host", "stats", "page-poison", "deflate-on-oom")])
+async def test_every_format_and_feature_leads_to_the_same_map(ring: str, features: tuple[str, ...]) -> None:
+    async with booted() as (service, _):
+        await resize(service, 1000)
+        expected = held(service)
+    async with booted(ring=ring, features=features) as (service, _):
+        await resize(service, 5000)
+        await resize(service, 300)
+        await resize(service, 1000)
+        assert held(service) == expected
+        await resize(service, 0)
+        assert held(service) == set()
+
+
+async def test_half_of_its_memory_is_touched_and_what_is_taken_of_that_comes_back() -> None:
+    async with booted() as (service, _):
+        touched = service.memory.resident_bytes()
+        assert touched == pytest.approx(MEMORY_FRAMES // 2 * FRAME_BYTES, rel=0.05)
+        await resize(service, MEMORY_FRAMES // 4)
+        assert service.reclaimed_bytes == MEMORY_FRAMES // 4 * FRAME_BYTES
+        assert service.memory.resident_bytes() == touched - service.reclaimed_bytes
+
+
+async def test_a_guest_without_memory_to_spare_stalls_and_says_so() -> None:
+    async with booted() as (service, _):
+        number = service.set_target(MEMORY_FRAMES)
+        assert not await service.resizing.wait(number, 30)
+        assert service.resizing.stalled()
+        assert 0 < service.actual_frames < MEMORY_FRAMES
+
+
+async def test_statistics_keep_coming() -> None:
+    async with booted(stats_interval_s=5) as (service, _):
+        assert not await service.resizing.wait(service.set_target(MEMORY_FRAMES), 100)
+        assert service.device.counters.statistics_updates >= 20
+
+
+@pytest.mark.parametrize("ring", ["split", "packed"])
+async def test_the_driver_leaves_and_its_balloon_is_empty(ring: str) -> None:
+    async with booted(ring=ring) as (service, lab):
+        await resize(service, 700)
+        await lab.remove_driver()
+        assert (service.state_name, service.actual_frames, held(service)) == ("paused", 0, set())

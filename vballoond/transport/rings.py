@@ -1,0 +1,70 @@
+"""Making a ring of what a driver negotiated and set up, in either format."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from protocol.packed_ring import PackedRingGeometry, decode_base
+from protocol.split_ring import SplitRingGeometry
+from protocol.virtio import RingFeature
+
+from ..memory.guest_memory import GuestMemory
+from ..virtqueue.packed import PackedRing, PackedRingParts
+from ..virtqueue.ring import Ring
+from ..virtqueue.split import SplitRing, SplitRingParts
+
+View = Callable[[int, int], memoryview]
+
+
+@dataclass(frozen=True, slots=True)
+class RingPlace:
+    """Where the parts of a ring lie. A packed ring has its driver and device event areas for the last two."""
+
+    queue_size: int
+    descriptors: int
+    driver_area: int
+    device_area: int
+
+
+def check_queue_size(size: int, features: int) -> None:
+    """Raise a ValueError where a ring cannot have ``size`` entries in the format that was negotiated."""
+    if features & RingFeature.RING_PACKED:
+        PackedRingGeometry(size)
+    else:
+        SplitRingGeometry(size)
+
+
+def is_fresh(position: int, size: int, features: int) -> bool:
+    """Say whether a ring at ``position`` has not been used."""
+    return decode_base(position, size).fresh if features & RingFeature.RING_PACKED else position == 0
+
+
+def open_ring(place: RingPlace, view: View, memory: GuestMemory, features: int, position: int) -> Ring:
+    """Return the device's half of a ring.
+
+    Args:
+        place: Where it lies.
+        view: Finds guest memory by the kind of address that ``place`` has.
+        memory: Where its buffers are.
+        features: What was negotiated.
+        position: Where it goes on.
+
+    Raises:
+        FrontEndError: From ``view``: a part does not lie in memory whole.
+        ValueError: The size or the position is none for the format.
+    """
+    event_idx, indirect = bool(features & RingFeature.EVENT_IDX), bool(features & RingFeature.INDIRECT_DESC)
+    if features & RingFeature.RING_PACKED:
+        packed = PackedRingGeometry(place.queue_size)
+        packed_parts = PackedRingParts(
+            view(place.descriptors, packed.descriptor_ring_bytes),
+            view(place.driver_area, packed.driver_event_bytes),
+            view(place.device_area, packed.device_event_bytes),
+        )
+        return PackedRing(packed, packed_parts, memory, next_avail=position, event_idx=event_idx, indirect=indirect)
+    split = SplitRingGeometry(place.queue_size)
+    split_parts = SplitRingParts(
+        view(place.descriptors, split.descriptor_table_bytes),
+        view(place.driver_area, split.avail_ring_bytes),
+        view(place.device_area, split.used_ring_bytes),
+    )
+    return SplitRing(split, split_parts, memory, next_avail=position, event_idx=event_idx, indirect=indirect)

@@ -1,0 +1,31 @@
+"""What the service asks of a ring, whatever its format: ``split`` and ``packed`` say how each does it."""
+
+from typing import Protocol
+
+from .chain import Chain
+
+
+class Ring(Protocol):
+    """The device's half of one virtqueue."""
+
+    @property
+    def next_avail(self) -> int:
+        """The position from which the ring can go on, as a front-end is told it."""
+
+    def pop(self) -> Chain | None:
+        """Take the next buffer that the driver made available; None if there is none."""
+
+    def unpop(self) -> None:
+        """Give the last buffer taken back to the ring."""
+
+    def push(self, head: int, written_bytes: int = 0) -> None:
+        """Return a buffer to the driver."""
+
+    def should_notify(self) -> bool:
+        """Say whether the driver wants an interrupt for what was pushed since this was last asked."""
+
+    def enable_kicks(self) -> bool:
+        """Ask for a kick at the next buffer; True if one arrived in the meantime."""
+
+    def close(self) -> None:
+        """Release every view of guest memory."""
