@@ -64,6 +64,11 @@ class PackedRingParts:
     driver_event: memoryview
     device_event: memoryview
 
+    def release(self) -> None:
+        """Let go of the memory."""
+        for view in (self.descriptor_ring, self.driver_event, self.device_event):
+            view.release()
+
 
 class PackedRing:
     """One packed ring, served by the device.
@@ -77,7 +82,7 @@ class PackedRing:
         indirect: Whether INDIRECT_DESC was negotiated.
 
     Raises:
-        ValueError: The base is not a position in the ring.
+        ValueError: The base is not a position in the ring; the parts are released.
     """
 
     def __init__(
@@ -91,7 +96,11 @@ class PackedRing:
         indirect: bool = False,
     ) -> None:
         self._size: Final = geometry.queue_size
-        self._next_avail, self._next_used, self._fresh = decode_base(next_avail, self._size)
+        try:
+            self._next_avail, self._next_used, self._fresh = decode_base(next_avail, self._size)
+        except ValueError:
+            parts.release()
+            raise
         self._memory: Final = memory
         self._event_idx: Final = event_idx
         self._indirect: Final = indirect
@@ -165,22 +174,18 @@ class PackedRing:
         else:
             self._device_event[EVENT_FLAGS_WORD] = EventFlag.ENABLE
         full_barrier()
-        return _is_available(self._flags(self._next_avail), self._next_avail)
+        return self._descriptor(self._next_avail) is not None
 
     def close(self) -> None:
         """Release every view of guest memory, so that it can be unmapped. The ring cannot be used afterwards."""
         for view in (self._words, self._words32, self._driver_event, self._device_event):
             view.release()
-        for view in (self._parts.descriptor_ring, self._parts.driver_event, self._parts.device_event):
-            view.release()
-
-    def _flags(self, position: RingPosition) -> int:
-        return self._words[position.offset * DESCRIPTOR_WORDS + FLAGS_WORD]
+        self._parts.release()
 
     def _descriptor(self, position: RingPosition) -> PackedDescriptor | None:
         """Read a descriptor; None if it is not available."""
-        flags = self._flags(position)
-        if not _is_available(flags, position):
+        flags = self._words[position.offset * DESCRIPTOR_WORDS + FLAGS_WORD]
+        if flags & TURN_MASK != AVAILABLE_TURN[position.wrap]:
             return None
         # What it says of the flags now is not looked at.
         descriptor = PACKED_DESCRIPTOR.unpack_from(self._ring, position.offset * PACKED_DESCRIPTOR.size)
@@ -219,10 +224,6 @@ class PackedRing:
         if len(taken) > 1:
             raise GuestError(f"an indirect descriptor in a list of {len(taken)}")
         return _indirect_table(taken[0], self._memory)
-
-
-def _is_available(flags: int, position: RingPosition) -> bool:
-    return flags & TURN_MASK == AVAILABLE_TURN[position.wrap]
 
 
 def _indirect_table(descriptor: PackedDescriptor, memory: GuestMemory) -> list[PackedDescriptor]:

@@ -614,6 +614,16 @@ def test_descriptors_that_another_device_had_in_flight_stay_so():
         ring.close()
 
 
+def test_a_ring_that_cannot_go_on_from_its_base_leaves_no_view_of_memory():
+    with guest_memory((0, MEMORY_BYTES)) as memory:
+        views = [memory.user_view(RING, 16 * SIZE), memory.user_view(0, 4), memory.user_view(4, 4)]
+        with pytest.raises(ValueError, match="position 0xffffffff is not in a packed ring of 7"):
+            PackedRing(PackedRingGeometry(SIZE), PackedRingParts(*views), memory, next_avail=0xFFFFFFFF)
+        for view in views:
+            with pytest.raises(ValueError, match="released"):
+                len(view)
+
+
 def test_a_closed_ring_leaves_no_view_of_memory():
     with guest_memory((0, MEMORY_BYTES)) as memory:
         views = [memory.user_view(RING, 16 * SIZE), memory.user_view(0, 4), memory.user_view(4, 4)]

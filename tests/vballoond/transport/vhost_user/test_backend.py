@@ -40,6 +40,7 @@ from protocol.balloon.features import BalloonFeature
 from protocol.balloon.page_frames import FRAME_BYTES
 from protocol.balloon.queues import QueueRole
 from protocol.balloon.statistics import STATISTIC, Statistic, StatisticTag
+from protocol.split_ring import DESCRIPTOR, Descriptor, DescriptorFlag
 from protocol.vhost_user.features import F_PROTOCOL_FEATURES, ProtocolFeature
 from protocol.vhost_user.header import MAX_PAYLOAD_BYTES, MESSAGE_HEADER, MessageHeader
 from protocol.vhost_user.payloads import VRING_ADDRESS, MemoryRegionDescription
@@ -380,6 +381,21 @@ async def test_a_driver_that_starts_from_the_beginning_finds_an_empty_balloon(ri
     assert held(rig) == [(first + 5, 1)]
 
 
+async def test_a_ring_that_runs_may_be_set_up_anew_and_begins_where_it_is_told(rig) -> None:
+    vm = await started(rig, INFLATE, DEFLATE)
+    first = vm.guest.first_free_pfn()
+    for number in range(3):
+        await vm.guest.queues[INFLATE].served(pfns([first + number]))
+    inflate = vm.guest.add_queue(INFLATE)
+    assert await vm.acknowledged(Request.SET_VRING_BASE, vring_state(INFLATE, 0)) == DONE
+    assert set(rig.backend.session.running()) == {DEFLATE}
+    vm.send_address(INFLATE)
+    vm.send_call(INFLATE)
+    vm.send_kick(INFLATE)
+    await inflate.served(pfns([first + 9]))
+    assert held(rig) == [(first + 9, 1)]
+
+
 async def test_a_front_end_that_goes_leaves_nothing_behind_but_the_target(rig) -> None:
     vm = await started(rig, INFLATE, DEFLATE)
     rig.service.set_target(500)
@@ -627,10 +643,10 @@ async def test_replaced_descriptors_are_closed(rig) -> None:
     vm = await started(rig, INFLATE, DEFLATE, STATS, features=WITH_STATS)
     before = open_descriptors()
     for _ in range(50):
-        for index in (INFLATE, DEFLATE, STATS):
-            vm.send_kick(index)
-            vm.send_call(index)
-            vm.send_error(index)
+        for index, queue in vm.guest.queues.items():
+            assert await vm.acknowledged(Request.SET_VRING_KICK, vring_fd(index), [queue.kick_fd]) == DONE
+            assert await vm.acknowledged(Request.SET_VRING_CALL, vring_fd(index), [queue.call_fd]) == DONE
+            assert await vm.acknowledged(Request.SET_VRING_ERR, vring_fd(index), [queue.error_fd]) == DONE
         assert await vm.acknowledged(Request.SET_MEM_TABLE, memory_table(vm.guest.regions), vm.memory_fds()) == DONE
     await vm.caught_up()
     assert open_descriptors() == before
@@ -921,6 +937,55 @@ async def test_the_driver_is_notified_by_the_newest_call_descriptor(rig) -> None
     assert rung(other)
     assert not rung(inflate.call_fd)
     os.close(other)
+
+
+async def test_the_driver_says_with_event_idx_when_it_wants_to_hear(rig) -> None:
+    vm = await started(rig, INFLATE, DEFLATE)
+    inflate, first = vm.guest.queues[INFLATE], vm.guest.first_free_pfn()
+    inflate.ring._avail[inflate.ring.geometry.used_event_word] = 2
+    inflate.ring._avail[0] = 1  # the flag of old, which does not count
+    for number in range(2):
+        inflate.request(pfns([first + number]))
+        await settled(rig.service)
+        assert not rung(inflate.call_fd)
+    inflate.request(pfns([first + 2]))
+    await settled(rig.service)
+    assert rung(inflate.call_fd)
+
+
+async def test_the_driver_says_with_a_flag_whether_it_wants_to_hear_without_event_idx(rig) -> None:
+    guest = rig.guest()
+    inflate = guest.add_queue(INFLATE, event_idx=False)
+    vm = await started(rig, features=RingFeature.VERSION_1, guest=guest)
+    inflate.ring._avail[0] = 1
+    inflate.request(pfns([guest.first_free_pfn()]))
+    await settled(rig.service)
+    assert held(rig) == [(guest.first_free_pfn(), 1)]
+    assert not rung(inflate.call_fd)
+    inflate.ring._avail[0] = 0
+    inflate.request(pfns([guest.first_free_pfn() + 1]))
+    await vm.caught_up()
+    await settled(rig.service)
+    assert rung(inflate.call_fd)
+
+
+@pytest.mark.parametrize("negotiated", [False, True])
+async def test_an_indirect_descriptor_is_followed_where_that_was_negotiated(rig, negotiated: bool) -> None:
+    features = RING_FEATURES | (RingFeature.INDIRECT_DESC if negotiated else 0)
+    vm = await started(rig, INFLATE, DEFLATE, features=features)
+    inflate, first = vm.guest.queues[INFLATE], vm.guest.first_free_pfn()
+    data, table = first * FRAME_BYTES, (first + 1) * FRAME_BYTES
+    vm.guest.ram.write(data, pfns([first + 2]))
+    vm.guest.ram.write(table, DESCRIPTOR.pack(Descriptor(data, 4, 0, 0)))
+    head = inflate.ring.add(table, DESCRIPTOR.size)
+    DESCRIPTOR.pack_into(
+        inflate.ring._table, head * DESCRIPTOR.size, Descriptor(table, DESCRIPTOR.size, DescriptorFlag.INDIRECT, 0)
+    )
+    inflate.kick()
+    await vm.caught_up()
+    await settled(rig.service)
+    assert rig.service.state_name == ("running" if negotiated else "broken")
+    assert held(rig) == ([(first + 2, 1)] if negotiated else [])
 
 
 async def test_a_ring_without_a_call_descriptor_is_served_all_the_same(rig) -> None:

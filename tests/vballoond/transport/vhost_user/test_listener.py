@@ -80,9 +80,14 @@ async def test_a_front_end_that_comes_when_the_first_has_just_gone_waits_for_it(
             third = await FakeFrontEnd.connect(path, guest)
             await third.ended()
             assert service.device.frame_map.held_frames == 1
-        await second.caught_up()
+        guest.add_queue(0)
+        guest.add_queue(1)
+        await qemu_connect(second)
         assert service.device.frame_map.held_frames == 0
-        assert service.state_name == "waiting"
+        assert service.connected
+        await qemu_start(second, RING_FEATURES)
+        service.set_target(7)
+        await second.config_change()
         second.close()
         third.close()
 
