@@ -29,7 +29,23 @@ def test_a_size_is_a_number_with_a_unit(text: str, size: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "512", "512M", "512MB", "512mib", "MiB", "-1MiB", "+1MiB", "1e3MiB", ".5GiB", "1.GiB", "1,5GiB", "1 2MiB"],
+    [
+        "",
+        "512",
+        "512M",
+        "512MB",
+        "512mib",
+        "MiB",
+        "-1MiB",
+        "+1MiB",
+        "1e3MiB",
+        ".5GiB",
+        "1.GiB",
+        "1,5GiB",
+        "1 2MiB",
+        "1MiBs",
+        "1MiB 2",
+    ],
 )
 def test_what_is_no_size_is_refused_with_what_would_be_right(text: str) -> None:
     with pytest.raises(ValueError, match="write a number with KiB, MiB, GiB or TiB") as caught:

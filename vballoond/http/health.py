@@ -18,6 +18,6 @@ async def healthz(request: web.Request) -> web.Response:
 async def readyz(request: web.Request) -> web.Response:
     """Whether memory can be given back wherever it is asked for."""
     # No token is asked for here, so no guest is named.
-    failing = sum(service.release_problem is not None for service in request.app[REGISTRY])
+    failing = sum(service.releasing.problem is not None for service in request.app[REGISTRY])
     problems = [f"memory of {failing} balloon(s) cannot be given back; the log says why"] if failing else []
     return json_response(Readiness(ready=not problems, problems=problems), status=503 if problems else 200)

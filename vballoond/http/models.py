@@ -166,7 +166,7 @@ def balloon_view(service: BalloonService) -> Balloon:
         actual_bytes=service.actual_frames * FRAME_BYTES,
         held_frames=device.frame_map.held_frames,
         resident_bytes=service.memory.resident_bytes() if known else None,
-        reclaimed_bytes=service.reclaimed_bytes,
+        reclaimed_bytes=service.releasing.reclaimed_bytes,
         features=Features(
             offered=feature_names(offered_features(service.settings)),
             negotiated=feature_names(service.negotiated_features),

@@ -2,12 +2,10 @@
 
 Rules of this file:
 
-* One thing at a time for each balloon: a turn on one of its queues, or a change of its queues and memory, holds the
-  lock. Reading and setting the target does not need it: neither depends on a request that is under way.
-* A turn ends after :data:`TURN_CHAINS` buffers or :data:`TURN_S`, and then the event loop serves others. Small holes
-  are punched in the loop, larger ones outside of it; the buffer is completed after.
+* What changes queues or memory is called with :attr:`BalloonService.lock` held; ``serving`` holds it for each turn. The
+  target and the configuration space need no lock: neither depends on a request that is under way.
 * A :class:`GuestError` breaks this balloon and no other: its queues are served no more until the driver sets them up
-  again. The front-end stays connected and is answered. The buffer goes back to the ring, for whoever looks there next.
+  again. The front-end stays connected and is answered.
 """
 
 import asyncio
@@ -35,25 +33,16 @@ from ..balloon.facts import (
 from ..balloon.inflate import MAX_REQUEST_BYTES
 from ..clock import Clock
 from ..config.models import BalloonSettings
-from ..errors import GuestError
-from ..memory.frames import FrameRange
 from ..memory.guest_memory import GuestMemory
 from ..offload import Offload
 from ..virtqueue.chain import Chain
 from ..virtqueue.ring import Ring
 from .link import Link, NoLink
 from .queue import RunningQueue, Start
+from .releasing import Releasing
 from .resizing import Resizing
-
-TURN_CHAINS: Final = 64
-"""Buffers taken from one queue before others are served: of Linux's 256 frames each, 64 MiB."""
-
-TURN_S: Final = 0.001
-"""A turn that took this long ends behind the buffer that it is at."""
-
-# A punch of this size takes a fraction of a millisecond; handing it to a thread would cost more than it frees.
-_INLINE_FRAMES: Final = 512
-_INLINE_RANGES: Final = 64
+from .serving import Serving
+from .timer import Timer
 
 Observer = Callable[[Fact], None]
 StateName = Literal["waiting", "running", "paused", "broken"]
@@ -73,29 +62,29 @@ class BalloonService:
         self, settings: BalloonSettings, clock: Clock, offload: Offload, observer: Observer | None = None
     ) -> None:
         self.settings: Final = settings
-        self.lock: Final = asyncio.Lock()
         self.memory = GuestMemory()
         self.device: Final = BalloonDevice()
         self.resizing: Final = Resizing(clock)
-        self.reclaimed_bytes = 0
+        self.releasing: Final = Releasing(settings, offload, self.device.counters)
         self.broken_reason: str | None = None
-        self.release_problem: str | None = None
-        """Why memory could not be given back, the last time that it was tried; None where it could."""
         self.connected = False
         self.started = False
         self.negotiated_features = 0
         self.statistics_interval_s = settings.stats_interval_s
         self.log: Final = structlog.get_logger().bind(balloon=settings.name)
         self.clock: Final = clock
-        self._offload: Final = offload
         self._observer: Final = observer
         self._link: Link = NoLink()
-        self._queues: Final[dict[int, RunningQueue]] = {}
-        self._wake: Final = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._serving: Final = Serving(self, clock, settings.name)
+        self._queues: Final = self._serving.queues
+        self._statistics_timer: Final = Timer(self._statistics_due)
 
     # The transport's side: all but config access under ``lock``.
+
+    @property
+    def lock(self) -> asyncio.Lock:
+        """Held for each turn on a queue, and for each change of queues and memory."""
+        return self._serving.lock
 
     def connect(self, link: Link) -> None:
         """A front-end is there; its queues do not run yet."""
@@ -107,10 +96,10 @@ class BalloonService:
         """The front-end has gone: nothing is held, the target stays for the next one. Memory stays the caller's."""
         self.stop_all()
         self.set_memory(GuestMemory())
+        self.releasing.problem = None
         self._link = NoLink()
         self.connected = self.started = False
         self.broken_reason = None
-        self.release_problem = None
         self.negotiated_features = 0
         self._feed(Negotiated(0))
 
@@ -151,11 +140,11 @@ class BalloonService:
         self._feed(QueueStarted(role, fresh=start is Start.FRESH))
         self.log.debug("queue started", queue=role.value, index=index, start=start.value)
         if role is QueueRole.STATS:
-            self._arm_statistics()
+            self._statistics_timer.set(self.statistics_interval_s)
         if role is QueueRole.INFLATE:
             self._clamp_target()
         self._observe_resize()
-        self._wake.set()
+        self._serving.wake()
 
     def stop_queue(self, index: int) -> int:
         """Serve a queue no more; return the ring position from which it can go on."""
@@ -178,7 +167,7 @@ class BalloonService:
         queue = self._queues.get(index)
         if queue is not None:
             queue.kicked = True
-            self._wake.set()
+            self._serving.wake()
 
     def read_config(self, offset: int, length: int) -> bytes:
         """Return a piece of the configuration space; zeros beyond its end."""
@@ -217,7 +206,7 @@ class BalloonService:
     def set_statistics_interval(self, interval_s: float) -> None:
         """Ask for statistics every ``interval_s`` seconds from now on; 0 asks no more."""
         self.statistics_interval_s = interval_s
-        self._arm_statistics()
+        self._statistics_timer.set(interval_s)
 
     @property
     def state_name(self) -> StateName:
@@ -232,70 +221,39 @@ class BalloonService:
 
     def start(self) -> None:
         """Begin to serve, in a task of the running event loop."""
-        self._task = asyncio.get_running_loop().create_task(self._serve(), name=f"serve {self.settings.name}")
+        self._serving.start()
 
     async def stop(self) -> None:
         """Serve no more. What is under way is finished first."""
-        async with self.lock:
-            if self._timer is not None:
-                self._timer.cancel()
-            if self._task is not None:
-                self._task.cancel()
-        if self._task is not None:
-            await asyncio.gather(self._task, return_exceptions=True)
+        self._statistics_timer.stop()
+        await self._serving.stop()
 
-    async def _serve(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            for index in list(self._queues):
-                async with self.lock:
-                    await self._turn(index)
-                await asyncio.sleep(0)
+    def is_broken(self) -> bool:
+        """Whether the driver broke the balloon and has not set it up again."""
+        return self.broken_reason is not None
 
-    async def _turn(self, index: int) -> None:
-        """Serve a queue if it was kicked, up to the bound; with more to do, have another turn soon."""
-        queue = self._queues.get(index)
-        if queue is None or not queue.kicked or self.broken_reason is not None:
-            return
-        try:
-            queue.kicked = await self._serve_queue(queue)
-        except GuestError as error:
-            self._break(f"{queue.role.value}: {error}")
-        except Exception:
-            self.log.exception("request failed", queue=queue.role.value)
-            self._break(f"{queue.role.value}: a defect of the daemon; its log has the details")
-        if queue.kicked:
-            self._wake.set()
+    def ask(self, queue: RunningQueue, chain: Chain) -> tuple[Effect, ...]:
+        """Put a request to the device.
 
-    async def _serve_queue(self, queue: RunningQueue) -> bool:
-        ends_at_s = self.clock.monotonic_s() + TURN_S
-        for _ in range(TURN_CHAINS):
-            chain = queue.ring.pop()
-            if chain is None:
-                if not queue.ring.enable_kicks():
-                    return False
-                continue
-            for effect in self._ask(queue, chain):
-                await self._perform(effect)
-            if self.clock.monotonic_s() >= ends_at_s:
-                break
-        return True
+        Raises:
+            GuestError: The driver broke a rule.
+        """
+        data = chain.read(self.memory, MAX_REQUEST_BYTES)
+        return self._feed(Request(queue.role, chain.head, data, self.clock.now(), chain.writable))
 
-    def _ask(self, queue: RunningQueue, chain: Chain) -> tuple[Effect, ...]:
-        """Put a request to the device; on an error the buffer is the ring's again."""
-        try:
-            data = chain.read(self.memory, MAX_REQUEST_BYTES)
-            return self._feed(Request(queue.role, chain.head, data, self.clock.now(), chain.writable))
-        except Exception:
-            queue.ring.unpop()
-            raise
-
-    async def _perform(self, effect: Effect) -> None:
+    async def perform(self, effect: Effect) -> None:
+        """Do what the device wants done."""
         if isinstance(effect, ReleaseFrames):
-            await self._release(effect.ranges)
+            await self.releasing.release(self.memory, effect.ranges)
         else:
             self._carry_out(effect)
+
+    def break_off(self, reason: str) -> None:
+        """Serve no queue until the driver sets them up again, and say why."""
+        self.broken_reason = reason
+        self.device.counters.guest_errors += 1
+        self.log.warning("balloon broken", reason=reason)
+        self._link.broken()
 
     def _carry_out(self, effect: Effect) -> None:
         """Do at once what needs no waiting."""
@@ -304,20 +262,6 @@ class BalloonService:
                 self._complete(role, head)
             case ConfigChanged():
                 self._link.config_changed()
-
-    async def _release(self, ranges: tuple[FrameRange, ...]) -> None:
-        if not self.settings.discard:
-            return
-        small = len(ranges) <= _INLINE_RANGES and sum(part.count for part in ranges) <= _INLINE_FRAMES
-        released = self.memory.release(ranges) if small else await self._offload.run(self.memory.release, ranges)
-        self.reclaimed_bytes += released.freed_bytes
-        if released.error is None:
-            self.release_problem = None
-            return
-        self.device.counters.release_errors += 1
-        if self.release_problem is None:
-            self.log.error("memory cannot be given back", reason=str(released.error))
-        self.release_problem = str(released.error)
 
     def _complete(self, role: QueueRole, head: int) -> None:
         for queue in self._queues.values():
@@ -330,22 +274,7 @@ class BalloonService:
             self._observer(fact)
         return self.device.handle(fact)
 
-    def _break(self, reason: str) -> None:
-        self.broken_reason = reason
-        self.device.counters.guest_errors += 1
-        self.log.warning("balloon broken", reason=reason)
-        self._link.broken()
-
-    def _arm_statistics(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self.statistics_interval_s:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self.statistics_interval_s, self._statistics_due)
-
     def _statistics_due(self) -> None:
-        self._arm_statistics()
         if self.broken_reason is None:
             for effect in self._feed(StatisticsDue()):
                 self._carry_out(effect)
@@ -365,7 +294,7 @@ class BalloonService:
                 resize=finished.id,
                 target_bytes=finished.target_frames * FRAME_BYTES,
                 rate_bytes_per_s=finished.rate_bytes_per_s(),
-                reclaimed_bytes=self.reclaimed_bytes,
+                reclaimed_bytes=self.releasing.reclaimed_bytes,
             )
 
 

@@ -110,6 +110,8 @@ async def test_a_bitmap_begins_with_the_first_frame_of_its_window(holding, first
     api, held = holding
     window = range(first, min(first + count, FRAMES))
     assert await bitmap(api, f"&first={first}&count={count}") == (first, sorted(held & set(window)))
+    answer = await api.ask("GET", f"{DEMO}?format=bitmap&first={first}&count={count}")
+    assert int(answer.headers["X-Frame-Count"]) == len(window)
 
 
 async def test_a_picture_has_a_pixel_for_each_frame_row_by_row(holding) -> None:

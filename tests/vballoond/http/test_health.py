@@ -12,10 +12,10 @@ async def test_a_daemon_that_can_do_its_work_is_ready(api) -> None:
 
 
 async def test_a_daemon_that_cannot_give_memory_back_is_not_ready_and_names_no_guest(api, balloons) -> None:
-    balloons.demo.release_problem = "the file is sealed"
+    balloons.demo.releasing.problem = "the file is sealed"
     assert await api.get("/readyz", 503) == {
         "ready": False,
         "problems": ["memory of 1 balloon(s) cannot be given back; the log says why"],
     }
-    balloons.demo.release_problem = None
+    balloons.demo.releasing.problem = None
     assert await api.get("/readyz") == HEALTHY

@@ -59,8 +59,8 @@ async def test_half_of_its_memory_is_touched_and_what_is_taken_of_that_comes_bac
         touched = service.memory.resident_bytes()
         assert touched == pytest.approx(MEMORY_FRAMES // 2 * FRAME_BYTES, rel=0.05)
         await resize(service, MEMORY_FRAMES // 4)
-        assert service.reclaimed_bytes == MEMORY_FRAMES // 4 * FRAME_BYTES
-        assert service.memory.resident_bytes() == touched - service.reclaimed_bytes
+        assert service.releasing.reclaimed_bytes == MEMORY_FRAMES // 4 * FRAME_BYTES
+        assert service.memory.resident_bytes() == touched - service.releasing.reclaimed_bytes
 
 
 async def test_a_guest_without_memory_to_spare_stalls_and_says_so() -> None:

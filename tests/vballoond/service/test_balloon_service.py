@@ -19,7 +19,8 @@ from vballoond.balloon.facts import ConfigWritten, Fact, Request, StatisticsDue
 from vballoond.clock import Clock
 from vballoond.memory.guest_memory import GuestMemory
 from vballoond.offload import Offload
-from vballoond.service.balloon_service import TURN_CHAINS, TURN_S, BalloonService
+from vballoond.service.balloon_service import BalloonService
+from vballoond.service.serving import TURN_CHAINS, TURN_S
 
 MEMORY_FRAMES = MEMORY_BYTES // FRAME_BYTES
 
@@ -354,7 +355,7 @@ async def test_many_holes_are_punched_outside_of_the_loop(frames: range, calls: 
         driver.request(INFLATE, pfns(first + frame for frame in frames))
         await settled(service)
         assert offload.calls == calls
-        assert service.reclaimed_bytes == len(frames) * FRAME_BYTES
+        assert service.releasing.reclaimed_bytes == len(frames) * FRAME_BYTES
         assert driver.used(INFLATE) is not None
 
 
@@ -376,7 +377,7 @@ async def test_a_buffer_comes_back_only_after_its_frames_were_given_back() -> No
         offload.gate.set()
         await settled(service)
         assert driver.used(INFLATE) == head
-        assert service.reclaimed_bytes == 100 * FRAME_BYTES
+        assert service.releasing.reclaimed_bytes == 100 * FRAME_BYTES
 
 
 async def test_stopping_finishes_what_is_under_way() -> None:
@@ -412,9 +413,9 @@ async def test_memory_that_cannot_be_given_back_is_told_and_the_driver_goes_on(p
         await settled(service)
     assert [driver.used(INFLATE) for _ in heads] == heads
     assert held(service) == [(first, 3)]
-    assert service.reclaimed_bytes == 0
+    assert service.releasing.reclaimed_bytes == 0
     assert service.device.counters.release_errors == 3
-    assert "fallocate(PUNCH_HOLE)" in service.release_problem
+    assert "fallocate(PUNCH_HOLE)" in service.releasing.problem
     assert len([line for line in logs if line["event"] == "memory cannot be given back"]) == 1
     assert service.state_name == "running"
     os.close(driver.region.fd)
@@ -422,14 +423,14 @@ async def test_memory_that_cannot_be_given_back_is_told_and_the_driver_goes_on(p
 
     driver.request(INFLATE, pfns([first + 3]))
     await settled(service)
-    assert service.release_problem is None
-    assert service.reclaimed_bytes == FRAME_BYTES
+    assert service.releasing.problem is None
+    assert service.releasing.reclaimed_bytes == FRAME_BYTES
 
 
 async def test_a_problem_with_memory_is_over_when_its_front_end_has_gone(alone) -> None:
-    alone.release_problem = "sealed"
+    alone.releasing.problem = "sealed"
     alone.disconnect()
-    assert alone.release_problem is None
+    assert alone.releasing.problem is None
 
 
 async def test_frames_that_are_in_the_balloon_already_are_given_back_again(pair) -> None:
@@ -440,7 +441,7 @@ async def test_frames_that_are_in_the_balloon_already_are_given_back_again(pair)
         driver.guest.touch(first, 1)
         driver.request(INFLATE, pfns([first]))
         await settled(service)
-    assert service.reclaimed_bytes == 2 * FRAME_BYTES
+    assert service.releasing.reclaimed_bytes == 2 * FRAME_BYTES
     assert service.device.counters.repeated_frames == 1
 
 

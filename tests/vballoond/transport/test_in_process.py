@@ -5,7 +5,7 @@ import pytest
 from support.backend_rig import running_service, settled
 from support.fact_log import FactLog
 from support.fake_front_end import MIB, RING_FEATURES, pfns
-from support.in_process_driver import DEFLATE, INFLATE, STATS, Driver, held
+from support.in_process_driver import DEFLATE, INFLATE, STATS, WITH_STATS, Driver, held
 
 from protocol.balloon.config_space import BALLOON_CONFIG, BalloonConfig
 from protocol.balloon.features import BalloonFeature
@@ -89,7 +89,7 @@ async def test_inflating_gives_memory_back(driver, service) -> None:
     driver.request(INFLATE, pfns(range(first, first + 64)))
     await settled(service)
     assert driver.guest.resident_bytes() == before - 64 * FRAME_BYTES
-    assert service.reclaimed_bytes == 64 * FRAME_BYTES
+    assert service.releasing.reclaimed_bytes == 64 * FRAME_BYTES
 
 
 async def test_a_kick_before_the_driver_is_ready_is_not_lost(driver, service) -> None:
@@ -182,6 +182,14 @@ async def test_a_driver_that_is_loaded_again_finds_an_empty_balloon(driver, serv
     driver.request(INFLATE, pfns([first + 1]))
     await settled(service)
     assert held(service) == [(first + 1, 1)]
+
+
+async def test_queues_of_the_driver_before_are_forgotten(driver, service) -> None:
+    driver.load(INFLATE, DEFLATE, STATS, features=WITH_STATS)
+    driver.device.reset()
+    await settled(service)
+    driver.load(INFLATE, DEFLATE, features=WITH_STATS)
+    assert service.device.state.running == {QueueRole.INFLATE, QueueRole.DEFLATE}
 
 
 async def test_a_broken_driver_sees_that_a_reset_is_needed(driver, service) -> None:

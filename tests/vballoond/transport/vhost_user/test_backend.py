@@ -524,7 +524,7 @@ async def test_reporting_has_the_number_that_linux_gives_it_or_that_of_the_speci
         guest.queues[number].kick()
         assert await guest.queues[number].used() == head
         assert guest.resident_bytes() == before - 256 * FRAME_BYTES
-        assert rig.service.reclaimed_bytes == 256 * FRAME_BYTES
+        assert rig.service.releasing.reclaimed_bytes == 256 * FRAME_BYTES
         # Reported frames are still the guest's.
         assert held(rig) == []
         assert set(rig.backend.session.running()) == {INFLATE, DEFLATE, number}
@@ -926,6 +926,15 @@ async def test_a_new_kick_descriptor_is_listened_to_and_the_one_before_is_not(ri
     assert rung(inflate.kick_fd)
 
 
+async def test_kicks_are_heard_however_often_their_descriptor_is_replaced(rig) -> None:
+    vm = await started(rig, INFLATE, DEFLATE)
+    inflate, first = vm.guest.queues[INFLATE], vm.guest.first_free_pfn()
+    for number in range(5):
+        assert await vm.acknowledged(Request.SET_VRING_KICK, vring_fd(INFLATE), [inflate.kick_fd]) == DONE
+        await settled(rig.service)
+        await inflate.served(pfns([first + number]))
+
+
 async def test_the_driver_is_notified_by_the_newest_call_descriptor(rig) -> None:
     vm = await started(rig, INFLATE, DEFLATE)
     inflate, first = vm.guest.queues[INFLATE], vm.guest.first_free_pfn()
@@ -1090,18 +1099,18 @@ async def test_inflating_gives_the_frames_back_to_the_host(rig) -> None:
 
     await guest.queues[INFLATE].served(pfns(range(first, first + 256)))
     assert guest.resident_bytes() == before - 256 * FRAME_BYTES
-    assert rig.service.reclaimed_bytes == 256 * FRAME_BYTES
+    assert rig.service.releasing.reclaimed_bytes == 256 * FRAME_BYTES
     assert rig.service.memory.resident_bytes() == guest.resident_bytes()
 
     # What nobody had touched frees nothing.
     await guest.queues[INFLATE].served(pfns(range(first + 1024, first + 1100)))
-    assert rig.service.reclaimed_bytes == 256 * FRAME_BYTES
+    assert rig.service.releasing.reclaimed_bytes == 256 * FRAME_BYTES
 
     await guest.queues[DEFLATE].served(pfns(range(first, first + 256)))
-    assert rig.service.reclaimed_bytes == 256 * FRAME_BYTES
+    assert rig.service.releasing.reclaimed_bytes == 256 * FRAME_BYTES
     guest.touch(first, 256)
     await guest.queues[INFLATE].served(pfns(range(first, first + 256)))
-    assert rig.service.reclaimed_bytes == 512 * FRAME_BYTES
+    assert rig.service.releasing.reclaimed_bytes == 512 * FRAME_BYTES
 
 
 async def test_only_the_frames_that_were_named_are_given_back(rig) -> None:
@@ -1134,7 +1143,7 @@ async def test_nothing_is_given_back_where_that_is_switched_off() -> None:
         before = vm.guest.resident_bytes()
         await vm.guest.queues[INFLATE].served(pfns(range(first, first + 16)))
         assert vm.guest.resident_bytes() == before
-        assert rig.service.reclaimed_bytes == 0
+        assert rig.service.releasing.reclaimed_bytes == 0
         assert held(rig) == [(first, 16)]
 
 

@@ -1,0 +1,123 @@
+"""The task that serves a balloon's queues: a turn for each that was kicked, for as long as any has something to do.
+
+Rules of this file:
+
+* One thing at a time for each balloon: a turn holds the lock, and so does every change of the queues and the memory. So
+  no queue stops while a request of it is half done.
+* A turn ends after :data:`TURN_CHAINS` buffers or :data:`TURN_S`, and then the event loop serves others.
+* What goes wrong with a request ends neither the task nor the turn of another queue: it breaks this balloon.
+"""
+
+import asyncio
+from typing import Final, Protocol
+
+import structlog
+
+from ..balloon.effects import Effect
+from ..clock import Clock
+from ..errors import GuestError
+from ..virtqueue.chain import Chain
+from .queue import RunningQueue
+
+TURN_CHAINS: Final = 64
+"""Buffers taken from one queue before others are served: of Linux's 256 frames each, 64 MiB."""
+
+TURN_S: Final = 0.001
+"""A turn that took this long ends behind the buffer that it is at."""
+
+
+class Served(Protocol):
+    """The balloon whose queues are served."""
+
+    def is_broken(self) -> bool:
+        """Whether its queues are to be left alone."""
+
+    def ask(self, queue: RunningQueue, chain: Chain) -> tuple[Effect, ...]:
+        """Put a request to the device; raise a GuestError where the driver broke a rule."""
+
+    async def perform(self, effect: Effect) -> None:
+        """Do what the device wants done."""
+
+    def break_off(self, reason: str) -> None:
+        """Leave the queues alone until the driver sets them up again."""
+
+
+class Serving:
+    """The queues of one balloon that run, and the task that serves them.
+
+    Args:
+        served: The balloon.
+        clock: The time.
+        name: Its name, for the task and the log.
+    """
+
+    def __init__(self, served: Served, clock: Clock, name: str) -> None:
+        self.lock: Final = asyncio.Lock()
+        self.queues: Final[dict[int, RunningQueue]] = {}
+        self._served: Final = served
+        self._clock: Final = clock
+        self._name: Final = name
+        self._wake: Final = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to serve, in a task of the running event loop."""
+        self._task = asyncio.get_running_loop().create_task(self._serve(), name=f"serve {self._name}")
+
+    async def stop(self) -> None:
+        """Serve no more. A turn that is under way is finished first."""
+        if self._task is not None:
+            async with self.lock:
+                self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def wake(self) -> None:
+        """Look at the queues: one of them may have something to do."""
+        self._wake.set()
+
+    async def _serve(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            for index in list(self.queues):
+                async with self.lock:
+                    await self._turn(index)
+                await asyncio.sleep(0)
+
+    async def _turn(self, index: int) -> None:
+        """Serve a queue if it was kicked, up to the bound; with more to do, have another turn soon."""
+        queue = self.queues.get(index)
+        if queue is None or not queue.kicked or self._served.is_broken():
+            return
+        try:
+            queue.kicked = await self._take_buffers(queue)
+        except GuestError as error:
+            self._served.break_off(f"{queue.role.value}: {error}")
+        except Exception:  # noqa: BLE001 (logged)
+            structlog.get_logger().exception("request failed", balloon=self._name, queue=queue.role.value)
+            self._served.break_off(f"{queue.role.value}: a defect of the daemon; its log has the details")
+        if queue.kicked:
+            self._wake.set()
+
+    async def _take_buffers(self, queue: RunningQueue) -> bool:
+        """Serve buffers; say whether there may be more."""
+        ends_at_s = self._clock.monotonic_s() + TURN_S
+        for _ in range(TURN_CHAINS):
+            chain = queue.ring.pop()
+            if chain is None:
+                if not queue.ring.enable_kicks():
+                    return False
+                continue
+            for effect in self._ask(queue, chain):
+                await self._served.perform(effect)
+            if self._clock.monotonic_s() >= ends_at_s:
+                break
+        return True
+
+    def _ask(self, queue: RunningQueue, chain: Chain) -> tuple[Effect, ...]:
+        try:
+            return self._served.ask(queue, chain)
+        except Exception:
+            # The buffer is the ring's again, for whoever looks there next.
+            queue.ring.unpop()
+            raise
