@@ -71,7 +71,9 @@ def _check_target(service: BalloonService, target_bytes: int) -> None:
 
 def _in_words(target_bytes: int) -> str:
     # Python refuses to write numbers of thousands of digits.
-    return f"{target_bytes} bytes" if target_bytes.bit_length() <= _U64_BITS else "more than 2**64 bytes"
+    if target_bytes.bit_length() <= _U64_BITS:
+        return f"{target_bytes} bytes"
+    return "more than 2**64 bytes" if target_bytes > 0 else "less than -2**64 bytes"
 
 
 async def show_statistics(request: web.Request) -> web.Response:

@@ -9,9 +9,9 @@ Rules of this file (virtio 1.4 section 2.7.5):
   flag is ignored (2.7.5.3.2).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from protocol.split_ring import DESCRIPTOR, Descriptor, DescriptorFlag
 
@@ -28,6 +28,22 @@ class Buffer(NamedTuple):
 
     address: int
     length: int
+
+
+class Element(Protocol):
+    """A descriptor of either ring format, as far as a buffer is made of it. Both have the same WRITE flag."""
+
+    @property
+    def addr(self) -> int:
+        """Guest-physical address."""
+
+    @property
+    def len(self) -> int:
+        """Length in bytes."""
+
+    @property
+    def flags(self) -> int:
+        """Flags."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +89,34 @@ def walk(table: memoryview, head: int, memory: GuestMemory, *, indirect: bool) -
     Raises:
         GuestError: The chain breaks a rule of section 2.7.5.
     """
+    return gather(head, _descriptors(table, head, memory, indirect=indirect))
+
+
+def gather(head: int, elements: Iterable[Element]) -> Chain:
+    """Make a chain of its elements, in either ring format.
+
+    Raises:
+        GuestError: A readable element stands behind a writable one.
+    """
     readable: list[Buffer] = []
     writable: list[Buffer] = []
-    for descriptor in _descriptors(table, head, memory, indirect=indirect):
-        buffer = Buffer(descriptor.addr, descriptor.len)
-        if descriptor.flags & DescriptorFlag.WRITE:
+    for element in elements:
+        buffer = Buffer(element.addr, element.len)
+        if element.flags & DescriptorFlag.WRITE:
             writable.append(buffer)
         elif writable:
-            raise GuestError(f"chain at head {head} has a readable descriptor behind a writable one")
+            raise GuestError(f"buffer {head} has a readable descriptor behind a writable one")
         else:
             readable.append(buffer)
     return Chain(head, tuple(readable), tuple(writable))
+
+
+def check_table_length(length: int) -> None:
+    """Raise a GuestError where an indirect table cannot be ``length`` bytes long, in either ring format."""
+    if not length or length % DESCRIPTOR.size or length > MAX_DESCRIPTORS * DESCRIPTOR.size:
+        raise GuestError(
+            f"an indirect table of {length} bytes: it must be 1 to {MAX_DESCRIPTORS} times {DESCRIPTOR.size}"
+        )
 
 
 def _descriptors(table: memoryview, head: int, memory: GuestMemory, *, indirect: bool) -> Iterator[Descriptor]:
@@ -115,12 +148,8 @@ def _follow(table: memoryview | bytes, head: int) -> Iterator[Descriptor]:
 
 
 def _indirect_table(descriptor: Descriptor, memory: GuestMemory) -> Iterator[Descriptor]:
-    length = descriptor.len
-    if not length or length % DESCRIPTOR.size or length > MAX_DESCRIPTORS * DESCRIPTOR.size:
-        raise GuestError(
-            f"an indirect table of {length} bytes: it must be 1 to {MAX_DESCRIPTORS} times {DESCRIPTOR.size}"
-        )
-    for inner in _follow(memory.read(descriptor.addr, length), 0):
+    check_table_length(descriptor.len)
+    for inner in _follow(memory.read(descriptor.addr, descriptor.len), 0):
         if inner.flags & DescriptorFlag.INDIRECT:
             raise GuestError("an indirect table holds an indirect descriptor")
         yield inner

@@ -53,7 +53,7 @@ from protocol.shared_words import full_barrier, words16, words32
 
 from ..errors import GuestError
 from ..memory.guest_memory import GuestMemory
-from .chain import MAX_DESCRIPTORS, Buffer, Chain
+from .chain import MAX_DESCRIPTORS, Chain, check_table_length, gather
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ class PackedRing:
             return None
         buffer_id, length = taken[-1].id, len(taken)
         self._check(buffer_id, length)
-        chain = _chain(buffer_id, self._elements(taken))
+        chain = gather(buffer_id, self._elements(taken))
         self._lengths[buffer_id] = length
         self._in_flight += length
         self._next_avail = self._next_avail.moved(length, self._size)
@@ -227,24 +227,8 @@ class PackedRing:
 
 
 def _indirect_table(descriptor: PackedDescriptor, memory: GuestMemory) -> list[PackedDescriptor]:
-    length, size = descriptor.len, PACKED_DESCRIPTOR.size
-    if not length or length % size or length > MAX_DESCRIPTORS * size:
-        raise GuestError(f"an indirect table of {length} bytes: it must be 1 to {MAX_DESCRIPTORS} times {size}")
-    table = list(PACKED_DESCRIPTOR.iter_unpack(memory.read(descriptor.addr, length)))
+    check_table_length(descriptor.len)
+    table = list(PACKED_DESCRIPTOR.iter_unpack(memory.read(descriptor.addr, descriptor.len)))
     if any(inner.flags & PackedFlag.INDIRECT for inner in table):
         raise GuestError("an indirect table holds an indirect descriptor")
     return table
-
-
-def _chain(buffer_id: int, elements: Iterable[PackedDescriptor]) -> Chain:
-    readable: list[Buffer] = []
-    writable: list[Buffer] = []
-    for element in elements:
-        buffer = Buffer(element.addr, element.len)
-        if element.flags & PackedFlag.WRITE:
-            writable.append(buffer)
-        elif writable:
-            raise GuestError(f"buffer {buffer_id} has a readable element behind a writable one")
-        else:
-            readable.append(buffer)
-    return Chain(buffer_id, tuple(readable), tuple(writable))

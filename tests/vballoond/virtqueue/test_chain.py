@@ -81,7 +81,7 @@ def test_unknown_flags_are_ignored():
 
 def test_a_readable_descriptor_behind_a_writable_one_is_an_error():
     broken = table(Descriptor(0, 4, NEXT | WRITE, 1), Descriptor(0, 4, 0, 0))
-    with pytest.raises(GuestError, match="chain at head 0 has a readable descriptor behind a writable one"):
+    with pytest.raises(GuestError, match="buffer 0 has a readable descriptor behind a writable one"):
         walk(broken, 0, NO_MEMORY, indirect=False)
 
 

@@ -288,7 +288,7 @@ def test_more_descriptors_in_flight_than_the_queue_has_are_refused():
 def test_a_readable_element_behind_a_writable_one_is_refused():
     with raw_ring() as ring:
         ring.offer(3, (0, 4, WRITE), (0, 4))
-        refused(ring, "buffer 3 has a readable element behind a writable one")
+        refused(ring, "buffer 3 has a readable descriptor behind a writable one")
 
 
 def test_unknown_flags_are_ignored():

@@ -117,28 +117,33 @@ class Backend:
                 ring(fd)
 
     async def _serve(self, message: Message) -> None:
-        refused = False
-        async with self._service.lock:
-            try:
-                self._apply(change_of(self.session, message, self._offer), message)
-            except (FrontEndError, LayoutError) as error:
-                refused = True
-                close_all(message.fds)
-                self._log.warning("message refused", request=message.header.request, reason=str(error))
-            except Exception:  # noqa: BLE001 (logged)
-                # A defect of ours. Closing the connection for it could cost the guest its VM.
-                refused = True
-                self._log.exception("message failed", request=message.header.request)
-            reply = reply_to(message, self.session, self._offer, self._service.read_config, refused=refused)
+        try:
+            async with self._service.lock:
+                reply = self._handle(message)
+        finally:
+            # What was not adopted is nobody's.
+            close_all(set(message.fds).difference(self._descriptors.named.values()))
         await self._channel.consume(message)
         if reply is not None:
             await self._channel.reply(message.header.request, reply)
         self._announce()
 
-    def _apply(self, change: Change, message: Message) -> None:
-        """Let the world follow ``change``. On an error nothing has happened, and the message's descriptors are open."""
+    def _handle(self, message: Message) -> bytes | None:
+        """Do what ``message`` asks; return what it is answered."""
+        refused = True
+        try:
+            self._apply(change_of(self.session, message, self._offer))
+            refused = False
+        except (FrontEndError, LayoutError) as error:
+            self._log.warning("message refused", request=message.header.request, reason=str(error))
+        except Exception:  # noqa: BLE001 (logged)
+            # A defect of ours. Closing the connection for it could cost the guest its VM.
+            self._log.exception("message failed", request=message.header.request)
+        return reply_to(message, self.session, self._offer, self._service.read_config, refused=refused)
+
+    def _apply(self, change: Change) -> None:
+        """Let the world follow ``change``. On an error nothing has happened."""
         preparation = self._prepare(change)
-        close_all(fd for fd in message.fds if fd not in change.store.values())
         self.session = self._stop_rings(preparation.stop, change.session)
         self._swap_memory(preparation.memory)
         self._adopt_descriptors(change)

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 from support.backend_rig import open_descriptors, running_service, settled, vhost_user_settings
-from support.fake_front_end import RING_FEATURES, FakeFrontEnd, FakeGuest, pfns, qemu_connect, qemu_start
+from support.fake_front_end import (
+    RING_FEATURES,
+    FakeFrontEnd,
+    FakeGuest,
+    memory_table,
+    pfns,
+    qemu_connect,
+    qemu_start,
+)
 
 from protocol.vhost_user.requests import Request
 from vballoond.errors import StartError
@@ -113,6 +121,25 @@ async def test_stopping_removes_the_socket_and_ends_the_connection(path: Path, g
     assert not path.exists()
     assert service.state_name == "waiting"
     vm.close()
+    assert open_descriptors() == before
+
+
+async def test_stopping_while_a_message_waits_its_turn_leaves_no_descriptor(path: Path, guest: FakeGuest) -> None:
+    before = open_descriptors()
+    async with running_service(vhost_user_settings(socket=path)) as service:
+        listener = Listener(service)
+        listener.start()
+        vm = await FakeFrontEnd.connect(path, guest)
+        await qemu_connect(vm)
+        async with service.lock:
+            vm.send(Request.SET_MEM_TABLE, memory_table(guest.regions), vm.memory_fds())
+            for _ in range(10):
+                await asyncio.sleep(0)
+            stopping = asyncio.create_task(listener.stop())
+            for _ in range(10):
+                await asyncio.sleep(0)
+        await stopping
+        vm.close()
     assert open_descriptors() == before
 
 
