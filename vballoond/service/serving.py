@@ -79,7 +79,7 @@ class Serving:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            for index in list(self.queues):
+            for index in [index for index, queue in self.queues.items() if queue.kicked]:
                 async with self.lock:
                     await self._turn(index)
                 await asyncio.sleep(0)

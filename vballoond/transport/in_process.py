@@ -16,6 +16,7 @@ from protocol.balloon.queues import queue_roles
 from protocol.packed_ring import FRESH_BASE
 from protocol.virtio import DeviceStatus, RingFeature
 
+from ..errors import FrontEndError
 from ..memory.guest_memory import GuestMemory
 from ..service.balloon_service import BalloonService
 from ..service.queue import Start
@@ -77,13 +78,19 @@ class InProcessDevice:
         self._queues[index] = RingPlace(size, descriptors, driver_area, device_area)
 
     def driver_ok(self) -> None:
-        """Serve the queues."""
+        """Serve the queues; a ring that cannot be breaks the balloon. Said again, it says nothing new."""
+        if self._status & DeviceStatus.DRIVER_OK:
+            return
         self._status |= DeviceStatus.DRIVER_OK
-        for index, role in queue_roles(self._features, frozenset(self._queues)).items():
-            if index in self._queues:
-                notify = functools.partial(self._interrupts.queue_interrupt, index)
-                ring = self._ring(self._queues[index])
-                self._service.start_queue(index, role, ring, notify, features=self._features, start=Start.FRESH)
+        try:
+            rings = self._rings()
+        except (FrontEndError, ValueError) as error:
+            self._service.break_off(f"set-up: {error}")
+            return
+        roles = queue_roles(self._features, frozenset(self._queues))
+        for index, ring in rings.items():
+            notify = functools.partial(self._interrupts.queue_interrupt, index)
+            self._service.start_queue(index, roles[index], ring, notify, features=self._features, start=Start.FRESH)
 
     def kick(self, index: int) -> None:
         """The driver made buffers available. Before DRIVER_OK it is too early, and every queue is looked at then."""
@@ -124,7 +131,16 @@ class InProcessDevice:
         self._status = DeviceStatus(0)
         self._interrupts.config_interrupt()
 
-    def _ring(self, place: RingPlace) -> Ring:
+    def _rings(self) -> dict[int, Ring]:
+        """Open every ring that has a role, or none: then the error is raised."""
         memory = self._service.memory
         position = FRESH_BASE if self._features & RingFeature.RING_PACKED else 0
-        return open_ring(place, memory.user_view, memory, self._features, position)
+        opened: dict[int, Ring] = {}
+        try:
+            for index in sorted(queue_roles(self._features, frozenset(self._queues)).keys() & self._queues.keys()):
+                opened[index] = open_ring(self._queues[index], memory.user_view, memory, self._features, position)
+        except (FrontEndError, ValueError):
+            for ring in opened.values():
+                ring.close()
+            raise
+        return opened

@@ -2,9 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
-from protocol.packed_ring import PackedRingGeometry, decode_base
-from protocol.split_ring import SplitRingGeometry
+from protocol.packed_ring import (
+    DESCRIPTOR_RING_ALIGNMENT,
+    EVENT_AREA_ALIGNMENT,
+    PackedRingGeometry,
+    decode_base,
+)
+from protocol.split_ring import (
+    AVAIL_RING_ALIGNMENT,
+    DESCRIPTOR_TABLE_ALIGNMENT,
+    USED_RING_ALIGNMENT,
+    SplitRingGeometry,
+)
 from protocol.virtio import RingFeature
 
 from ..memory.guest_memory import GuestMemory
@@ -23,6 +34,19 @@ class RingPlace:
     descriptors: int
     driver_area: int
     device_area: int
+
+
+_SPLIT_ALIGNMENTS: Final = RingPlace(0, DESCRIPTOR_TABLE_ALIGNMENT, AVAIL_RING_ALIGNMENT, USED_RING_ALIGNMENT)
+_PACKED_ALIGNMENTS: Final = RingPlace(0, DESCRIPTOR_RING_ALIGNMENT, EVENT_AREA_ALIGNMENT, EVENT_AREA_ALIGNMENT)
+
+
+def check_alignment(place: RingPlace, features: int) -> None:
+    """Raise a ValueError where a part of a ring is not aligned as its format wants it."""
+    alignments = _PACKED_ALIGNMENTS if features & RingFeature.RING_PACKED else _SPLIT_ALIGNMENTS
+    for part in ("descriptors", "driver_area", "device_area"):
+        address, alignment = getattr(place, part), getattr(alignments, part)
+        if address % alignment:
+            raise ValueError(f"'{part}' of a ring at {address:#x} is not aligned to {alignment} bytes")
 
 
 def check_queue_size(size: int, features: int) -> None:
@@ -50,8 +74,9 @@ def open_ring(place: RingPlace, view: View, memory: GuestMemory, features: int, 
 
     Raises:
         FrontEndError: From ``view``: a part does not lie in memory whole.
-        ValueError: The size or the position is none for the format.
+        ValueError: The size, the position or the alignment is none for the format.
     """
+    check_alignment(place, features)
     event_idx, indirect = bool(features & RingFeature.EVENT_IDX), bool(features & RingFeature.INDIRECT_DESC)
     if features & RingFeature.RING_PACKED:
         packed = PackedRingGeometry(place.queue_size)

@@ -143,14 +143,16 @@ class Backend:
 
     def _apply(self, change: Change) -> None:
         """Let the world follow ``change``. On an error nothing has happened."""
+        if change.config_write is not None:
+            self._service.write_config(*change.config_write)
+        if change.session is self.session and not change.store and not change.drop:
+            return  # most messages: a guest writes `actual` and reads `num_pages` for every 256 frames
         preparation = self._prepare(change)
         self.session = self._stop_rings(preparation.stop, change.session)
         self._swap_memory(preparation.memory)
         self._adopt_descriptors(change)
         for index, role in preparation.start.items():
             self._start_ring(index, role)
-        if change.config_write is not None:
-            self._service.write_config(*change.config_write)
 
     def _prepare(self, change: Change) -> _Preparation:
         for name, fd in change.store.items():

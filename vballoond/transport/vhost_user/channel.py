@@ -99,7 +99,8 @@ class Channel:
             if not piece:
                 return
             left -= len(piece)
-            await asyncio.sleep(0)
+            if left:
+                await asyncio.sleep(0)
 
     async def reply(self, request: int, payload: bytes) -> None:
         """Answer ``request``."""

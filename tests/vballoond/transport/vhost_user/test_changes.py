@@ -276,7 +276,7 @@ def test_the_log_address_of_a_ring_is_not_looked_at() -> None:
 @pytest.mark.parametrize(("part", "alignment"), [("descriptor", 16), ("available", 2), ("used", 4)])
 def test_a_ring_part_that_is_not_aligned_is_refused(part: str, alignment: int) -> None:
     wrong = address(**{part: 0x1000 + alignment // 2})
-    with pytest.raises(FrontEndError, match=f"'{part}'.* is not aligned to {alignment} bytes"):
+    with pytest.raises(FrontEndError, match=f"is not aligned to {alignment} bytes"):
         change(Session(), Request.SET_VRING_ADDR, VRING_ADDRESS.pack(wrong))
     right = address(**{part: 0x1000 + alignment})
     assert change(Session(), Request.SET_VRING_ADDR, VRING_ADDRESS.pack(right)).session.vrings[0].address == right

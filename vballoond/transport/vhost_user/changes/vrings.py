@@ -2,30 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
 
 from protocol.balloon.queues import MAX_QUEUES
-from protocol.packed_ring import DESCRIPTOR_RING_ALIGNMENT, EVENT_AREA_ALIGNMENT
-from protocol.split_ring import AVAIL_RING_ALIGNMENT, DESCRIPTOR_TABLE_ALIGNMENT, INDEX_MASK, USED_RING_ALIGNMENT
+from protocol.split_ring import INDEX_MASK
 from protocol.vhost_user.payloads import VRING_ADDRESS, VRING_STATE, VringDescriptor
 from protocol.virtio import RingFeature
 
 from ....errors import FrontEndError
-from ...rings import check_queue_size
+from ...rings import RingPlace, check_alignment, check_queue_size
 from ..channel import Message
 from ..session import Session, call_name, error_name, kick_name
 from .change import Change, Offer, exactly, number, only_fd, ring_number
-
-_SPLIT_ALIGNMENTS: Final = {
-    "descriptor": DESCRIPTOR_TABLE_ALIGNMENT,
-    "available": AVAIL_RING_ALIGNMENT,
-    "used": USED_RING_ALIGNMENT,
-}
-_PACKED_ALIGNMENTS: Final = {
-    "descriptor": DESCRIPTOR_RING_ALIGNMENT,
-    "available": EVENT_AREA_ALIGNMENT,
-    "used": EVENT_AREA_ALIGNMENT,
-}
 
 
 def set_vring_num(session: Session, message: Message, offer: Offer) -> Change:
@@ -43,12 +30,10 @@ def set_vring_addr(session: Session, message: Message, offer: Offer) -> Change:
     """SET_VRING_ADDR. Whether the addresses lie in memory shows when the ring is to run: memory may come later."""
     del offer
     address = VRING_ADDRESS.unpack(exactly(message, VRING_ADDRESS.size))
-    packed = session.features & RingFeature.RING_PACKED
-    for name, alignment in (_PACKED_ALIGNMENTS if packed else _SPLIT_ALIGNMENTS).items():
-        if getattr(address, name) % alignment:
-            raise FrontEndError(
-                f"ring part '{name}' at {getattr(address, name):#x} is not aligned to {alignment} bytes"
-            )
+    try:
+        check_alignment(RingPlace(0, address.descriptor, address.available, address.used), session.features)
+    except ValueError as error:
+        raise FrontEndError(str(error)) from error
     return _set_up(session, address.ring, address=address)
 
 
