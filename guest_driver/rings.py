@@ -9,7 +9,7 @@ from protocol.virtio import RingFeature
 from .kernel_memory import KernelMemory
 from .packed_ring import PackedDriverRing, PackedRingAddresses
 from .ram import Ram
-from .ring import DriverRing, RingAddresses
+from .split_ring import DriverRing, RingAddresses
 
 Ring: TypeAlias = DriverRing | PackedDriverRing
 

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from guest_driver.guest import Guest
 from guest_driver.ram import Ram
-from guest_driver.ring import RingAddresses
+from guest_driver.split_ring import RingAddresses
 from guest_driver.virtio_balloon import VirtioBalloon
 from protocol.balloon.config_space import BALLOON_CONFIG, BalloonConfig
 from protocol.balloon.features import BalloonFeature

@@ -23,7 +23,7 @@ from typing import Final, Self
 
 from guest_driver.kernel_memory import KernelMemory
 from guest_driver.ram import Ram
-from guest_driver.ring import DriverRing, RingAddresses
+from guest_driver.split_ring import DriverRing, RingAddresses
 from protocol.balloon.page_frames import FRAME_BYTES, PAGE_FRAME, PageFrame
 from protocol.split_ring import SplitRingGeometry
 from protocol.vhost_user.features import F_PROTOCOL_FEATURES, ProtocolFeature

@@ -5,7 +5,7 @@ from contextlib import closing, contextmanager
 from typing import NamedTuple
 
 from guest_driver.ram import Ram
-from guest_driver.ring import DriverRing, RingAddresses
+from guest_driver.split_ring import DriverRing, RingAddresses
 from protocol.split_ring import SplitRingGeometry
 from vballoond.memory.guest_memory import GuestMemory
 from vballoond.memory.region import MappedRegion, RegionPlace

@@ -81,14 +81,16 @@ class Serving:
             self._wake.clear()
             for index in [index for index, queue in self.queues.items() if queue.kicked]:
                 async with self.lock:
-                    await self._turn(index)
-                await asyncio.sleep(0)
+                    again = await self._turn(index)
+                if again:
+                    self._wake.set()
+                    await asyncio.sleep(0)
 
-    async def _turn(self, index: int) -> None:
-        """Serve a queue if it was kicked, up to the bound; with more to do, have another turn soon."""
+    async def _turn(self, index: int) -> bool:
+        """Serve a queue if it was kicked, up to the bound; say whether it needs another turn."""
         queue = self.queues.get(index)
         if queue is None or not queue.kicked or self._served.is_broken():
-            return
+            return False
         try:
             queue.kicked = await self._take_buffers(queue)
         except GuestError as error:
@@ -96,8 +98,7 @@ class Serving:
         except Exception:  # noqa: BLE001 (logged)
             structlog.get_logger().exception("request failed", balloon=self._name, queue=queue.role.value)
             self._served.break_off(f"{queue.role.value}: a defect of the daemon; its log has the details")
-        if queue.kicked:
-            self._wake.set()
+        return queue.kicked
 
     async def _take_buffers(self, queue: RunningQueue) -> bool:
         """Serve buffers; say whether there may be more."""

@@ -12,7 +12,6 @@ Rules of this file:
   closes it, or when its stream has lost its place.
 """
 
-import asyncio
 import functools
 import os
 import select
@@ -92,7 +91,6 @@ class Backend:
             self._log.info("front-end connected")
             while (message := await self._channel.peek()) is not None:
                 await self._serve(message)
-                await asyncio.sleep(0)
             reason = "it closed the connection"
         except (FrontEndError, OSError) as error:
             reason = str(error)

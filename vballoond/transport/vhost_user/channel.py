@@ -58,7 +58,9 @@ class Channel:
 
     def __init__(self, connection: socket.socket) -> None:
         connection.setblocking(False)
+        connection.setsockopt(socket.SOL_SOCKET, _SO_PEEK_OFF, 0)
         self._socket: Final = connection
+        self._peek_offset = 0
         self._readable: Final = asyncio.Event()
         self._loop: Final = asyncio.get_running_loop()
         self._loop.add_reader(connection, self._readable.set)
@@ -70,7 +72,9 @@ class Channel:
             FrontEndError: The stream has lost its place.
             ConnectionError: The front-end broke off.
         """
-        self._socket.setsockopt(socket.SOL_SOCKET, _SO_PEEK_OFF, 0)
+        # Waiting first costs a look at an empty socket less, and gives others a turn behind every message.
+        await self._readable.wait()
+        self._rewind()
         with _Received() as received:
             if not await self._look(MESSAGE_HEADER.size, received):
                 return None
@@ -99,6 +103,7 @@ class Channel:
             if not piece:
                 return
             left -= len(piece)
+            self._peek_offset = max(0, self._peek_offset - len(piece))
             if left:
                 await asyncio.sleep(0)
 
@@ -106,6 +111,12 @@ class Channel:
         """Answer ``request``."""
         header = MessageHeader(request, VERSION | MessageFlag.REPLY, len(payload))
         await self._loop.sock_sendall(self._socket, MESSAGE_HEADER.pack(header) + payload)
+
+    def _rewind(self) -> None:
+        """Look from the beginning again. The kernel moves on by what is looked at, and back by what is consumed."""
+        if self._peek_offset:
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_PEEK_OFF, 0)
+            self._peek_offset = 0
 
     def hung_up(self) -> bool:
         """Say whether the front-end has closed its end, whatever is still in the socket."""
@@ -146,6 +157,7 @@ class Channel:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 fds.frombytes(content[: len(content) - len(content) % _FD_BYTES])
         received.add(data, tuple(fds), truncated=bool(flags & socket.MSG_CTRUNC))
+        self._peek_offset += len(data)
         return bool(data)
 
     async def _pause(self, pause_s: float) -> None:

@@ -7,7 +7,7 @@ from support.ring_pair import ring_pair
 from guest_driver import ring as ring_module
 from guest_driver.errors import GuestModelError
 from guest_driver.ram import Ram
-from guest_driver.ring import DriverRing, RingAddresses
+from guest_driver.split_ring import DriverRing, RingAddresses
 from protocol.split_ring import DESCRIPTOR, Descriptor, DescriptorFlag, RingFlag, SplitRingGeometry
 
 SIZE = 4
