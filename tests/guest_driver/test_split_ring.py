@@ -4,7 +4,7 @@ import pytest
 from support.interleaving import interrupt
 from support.ring_pair import ring_pair
 
-from guest_driver import ring as ring_module
+from guest_driver import split_ring as ring_module
 from guest_driver.errors import GuestModelError
 from guest_driver.ram import Ram
 from guest_driver.split_ring import DriverRing, RingAddresses

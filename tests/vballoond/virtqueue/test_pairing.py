@@ -9,7 +9,7 @@ from support.interleaving import interrupt
 from support.properties import examples
 from support.ring_pair import RingPair, ring_pair
 
-from guest_driver import ring as driver_ring
+from guest_driver import split_ring as driver_ring
 from protocol.split_ring import need_event
 from vballoond.virtqueue import split
 from vballoond.virtqueue.chain import Buffer, Chain
