@@ -67,9 +67,7 @@ class BalloonService:
         self.resizing: Final = Resizing(clock)
         self.releasing: Final = Releasing(settings, offload, self.device.counters)
         self.broken_reason: str | None = None
-        self.connected = False
         self.started = False
-        self.negotiated_features = 0
         self.statistics_interval_s = settings.stats_interval_s
         self.log: Final = structlog.get_logger().bind(balloon=settings.name)
         self.clock: Final = clock
@@ -86,9 +84,18 @@ class BalloonService:
         """Held for each turn on a queue, and for each change of queues and memory."""
         return self._serving.lock
 
+    @property
+    def connected(self) -> bool:
+        """Whether there is a front-end."""
+        return not isinstance(self._link, NoLink)
+
+    @property
+    def negotiated_features(self) -> int:
+        """What the driver acknowledged; 0 before it has."""
+        return self.device.state.features
+
     def connect(self, link: Link) -> None:
         """A front-end is there; its queues do not run yet."""
-        self.connected = True
         self.started = False
         self._link = link
 
@@ -98,9 +105,8 @@ class BalloonService:
         self.set_memory(GuestMemory())
         self.releasing.problem = None
         self._link = NoLink()
-        self.connected = self.started = False
+        self.started = False
         self.broken_reason = None
-        self.negotiated_features = 0
         self._feed(Negotiated(0))
 
     def set_memory(self, memory: GuestMemory) -> None:
@@ -134,7 +140,6 @@ class BalloonService:
             self.broken_reason = None
         self.started = True
         if features != self.negotiated_features:
-            self.negotiated_features = features
             self._feed(Negotiated(features))
         self._queues[index] = RunningQueue(role, ring, notify)
         self._feed(QueueStarted(role, fresh=start is Start.FRESH))

@@ -79,9 +79,7 @@ class Backend:
         self._kicks: Final[dict[int, KickReader]] = {}
         self._config_change_due = False
         self._log: Final = structlog.get_logger().bind(balloon=service.settings.name)
-        # Plain numbers: the complement of an IntFlag has its named bits only.
-        features = int(offered_features(service.settings)) | F_PROTOCOL_FEATURES
-        self._offer: Final = Offer(features, int(PROTOCOL_FEATURES))
+        self._offer: Final = Offer(offered_features(service.settings) | F_PROTOCOL_FEATURES, PROTOCOL_FEATURES)
 
     async def run(self) -> None:
         """Serve the connection until it ends; then nothing of it is left."""
@@ -110,9 +108,7 @@ class Backend:
     def broken(self) -> None:
         """Signal the error descriptors of the rings that have one; the specification has no more to say it with."""
         for index in self.session.running():
-            fd = self._descriptors.get(error_name(index))
-            if fd is not None:
-                ring(fd)
+            self._notify(error_name(index))
 
     async def _serve(self, message: Message) -> None:
         try:
@@ -164,9 +160,8 @@ class Backend:
             memory = map_memory(
                 change.session, present, {**self._descriptors.named, **change.store}, change.store.keys()
             )
-        running = frozenset(self.session.running())
-        stop = running if memory is not present else disturbed(self.session, change.session)
-        wanted = change.session.running()
+        running, wanted = self.session.running(), change.session.running()
+        stop = frozenset(running) if memory is not present else disturbed(running, wanted)
         try:
             start = {index: role for index, role in wanted.items() if index in stop or index not in running}
             for index in start:

@@ -1,5 +1,9 @@
 """From a session to rings that can be served, and which of them a change of session disturbs."""
 
+from collections.abc import Mapping
+
+from protocol.balloon.queues import QueueRole
+
 from ...errors import FrontEndError
 from ...memory.guest_memory import GuestMemory
 from ...service.queue import Start
@@ -31,7 +35,6 @@ def start_of(session: Session, index: int) -> Start:
     return Start.FRESH if is_fresh(vring.base, vring.size, session.features) else Start.RENEWED
 
 
-def disturbed(before: Session, after: Session) -> frozenset[int]:
-    """Return the rings that run in ``before`` and do not just go on in ``after``, memory aside."""
-    wanted = after.running()
-    return frozenset(index for index, role in before.running().items() if wanted.get(index) is not role)
+def disturbed(running: Mapping[int, QueueRole], wanted: Mapping[int, QueueRole]) -> frozenset[int]:
+    """Return the rings that run and do not just go on as they are ``wanted``, memory aside."""
+    return frozenset(index for index, role in running.items() if wanted.get(index) is not role)

@@ -23,16 +23,19 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What the back-end offers: virtio feature bits with F_PROTOCOL_FEATURES, and protocol features.
-
-    Plain numbers: the complement of an ``IntFlag`` has its named bits only, and would let unnamed ones pass.
-    """
+    """What the back-end offers: virtio feature bits with F_PROTOCOL_FEATURES, and protocol features."""
 
     features: int
     protocol_features: int
 
 
 Rule = Callable[[Session, Message, Offer], Change]
+
+
+def not_offered(features: int, offered: int) -> int:
+    """Return the bits of ``features`` that are not on offer."""
+    # The complement of an IntFlag has its named bits only, and would let unnamed ones pass.
+    return features & ~int(offered)
 
 
 def exactly(message: Message, length: int) -> bytes:

@@ -7,7 +7,7 @@ from protocol.vhost_user.features import F_PROTOCOL_FEATURES
 from ....errors import FrontEndError
 from ..channel import Message
 from ..session import BACKEND_CHANNEL, Session
-from .change import Change, Offer, number, only_fd
+from .change import Change, Offer, not_offered, number, only_fd
 from .vrings import stop_all
 
 
@@ -37,7 +37,7 @@ def set_features(session: Session, message: Message, offer: Offer) -> Change:
     The rings' enable bits stay as they are where F_PROTOCOL_FEATURES is acknowledged.
     """
     features = number(message)
-    unknown = features & ~int(offer.features)
+    unknown = not_offered(features, offer.features)
     if unknown:
         raise FrontEndError(f"features {unknown:#x} were acknowledged but not offered")
     return stop_all(replace(session, features=features))
@@ -46,7 +46,7 @@ def set_features(session: Session, message: Message, offer: Offer) -> Change:
 def set_protocol_features(session: Session, message: Message, offer: Offer) -> Change:
     """SET_PROTOCOL_FEATURES."""
     features = number(message)
-    unknown = features & ~int(offer.protocol_features)
+    unknown = not_offered(features, offer.protocol_features)
     if unknown:
         raise FrontEndError(f"protocol features {unknown:#x} were acknowledged but not offered")
     return Change(replace(session, protocol_features=features))
