@@ -36,6 +36,10 @@ class Kernel:
 
     def __init__(self) -> None:
         self.now_s = 0.0
+        self.running: Thread | None = None
+        """The thread that runs; None outside of :meth:`run`, as in an interrupt."""
+        self.before_sleep: Final[list[Callable[[], None]]] = []
+        """Called when a thread goes to sleep, as that thread."""
         self._runnable: Final[deque[Thread]] = deque()
         self._timers: Final[list[tuple[float, int, Thread]]] = []
         self._order: Final = itertools.count()
@@ -71,10 +75,15 @@ class Kernel:
         return self._timers[0][0] if self._timers else None
 
     def _step(self, thread: Thread) -> None:
+        self.running = thread
         try:
             slept_on = next(thread)
+            for check in self.before_sleep:
+                check()
         except StopIteration:
             return
+        finally:
+            self.running = None
         if isinstance(slept_on, WaitQueue):
             slept_on.sleepers.append(thread)
         else:
