@@ -4,11 +4,15 @@ Rules of this file:
 
 * A descriptor and its available entry are stored before the index that publishes them (2.7.13.3), and a barrier stands
   between publishing and asking whether the device wants a kick (2.7.13.4).
-* Every buffer has one descriptor: the balloon driver sends no other.
+* A buffer's descriptors are chained, those that the device reads before those that it writes (2.7.4.2).
+* With IN_ORDER (2.7.9), descriptors are used in the order of the table, and one used element may stand for several
+  buffers: it names the last of them, and those before it are used too.
 """
 
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from protocol.shared_words import full_barrier, words16, words32
 from protocol.split_ring import (
@@ -28,6 +32,9 @@ from protocol.split_ring import (
 
 from .errors import GuestModelError
 from .ram import Ram
+
+Piece: TypeAlias = tuple[int, int]
+"""Guest-physical address and length of a part of a buffer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,26 +68,66 @@ class DriverRing:
         self._avail: Final = words16(avail)
         self._used: Final = words16(used)
         self._used_elements: Final = words32(used[: geometry.used_elements_end])
-        self._free: Final = list(range(geometry.queue_size - 1, -1, -1))
+        self.in_order = False
+        """Whether IN_ORDER was negotiated; said before the first buffer is added."""
+        self._free: Final = deque(range(geometry.queue_size))
+        self._in_flight: Final[dict[int, Sequence[int]]] = {}
         self._next_avail = 0
         self._kicked_avail = 0
         self._last_used = 0
+        self._batch_end: int | None = None
+        self._interrupts = True
+
+    @property
+    def num_free(self) -> int:
+        """How many descriptors are in no buffer."""
+        return len(self._free)
+
+    def disable_interrupts(self) -> None:
+        """Ask the device not to notify of used buffers: a queue without a callback. It may do so all the same."""
+        self._interrupts = False
+        if not self._event_idx:
+            self._avail[FLAGS_WORD] = RingFlag.NO_INTERRUPT
 
     def add(self, address: int, length: int, *, device_writes: bool = False) -> int:
-        """Make one buffer available; return its head.
+        """Make a buffer of one piece available; return its head.
 
         Raises:
             GuestModelError: The ring is full.
         """
-        if not self._free:
+        piece = ((address, length),)
+        return self.add_chain((), piece) if device_writes else self.add_chain(piece, ())
+
+    def add_chain(self, readable: Sequence[Piece], writable: Sequence[Piece]) -> int:
+        """Make one buffer available of which the device reads some pieces and writes others; return its head.
+
+        Raises:
+            GuestModelError: It has no pieces, or more than the ring has free descriptors; nothing was added then.
+        """
+        pieces = (*readable, *writable)
+        if not pieces:
+            raise GuestModelError("a buffer without any piece")
+        if len(pieces) > len(self._free):
             raise GuestModelError(f"a ring of {self.geometry.queue_size} is full")
-        head = self._free.pop()
-        flags = DescriptorFlag.WRITE if device_writes else DescriptorFlag(0)
-        DESCRIPTOR.pack_into(self._table, head * DESCRIPTOR.size, Descriptor(address, length, flags, 0))
+        # Taken from the front and given back at the end in order: with IN_ORDER that is the table's order.
+        take = self._free.popleft if self.in_order else self._free.pop
+        indices = [take() for _ in pieces]
+        self._describe(indices, pieces, len(readable))
+        head = indices[0]
+        self._in_flight[head] = indices
         self._avail[AVAIL_RING_WORD + self._next_avail % self.geometry.queue_size] = head
         self._next_avail = (self._next_avail + 1) & INDEX_MASK
         self._avail[IDX_WORD] = self._next_avail
         return head
+
+    def _describe(self, indices: Sequence[int], pieces: Sequence[Piece], readable: int) -> None:
+        for number, (index, (address, length)) in enumerate(zip(indices, pieces, strict=True)):
+            flags = DescriptorFlag(0) if number < readable else DescriptorFlag.WRITE
+            following = 0
+            if number + 1 < len(indices):
+                flags |= DescriptorFlag.NEXT
+                following = indices[number + 1]
+            DESCRIPTOR.pack_into(self._table, index * DESCRIPTOR.size, Descriptor(address, length, flags, following))
 
     def should_kick(self) -> bool:
         """Say whether the device wants to hear of what was added since this was last asked."""
@@ -94,16 +141,33 @@ class DriverRing:
         """Take back the next buffer that the device has used; return its head, or None.
 
         The device is asked for an interrupt at the one after it, as virtqueue_get_buf() does.
+
+        Raises:
+            GuestModelError: The device used what it was not given.
         """
         if self._used[IDX_WORD] == self._last_used:
             return None
-        head = self._used_elements[USED_RING_WORD32 + USED_ELEMENT_WORDS * (self._last_used % self.geometry.queue_size)]
+        head = self._next_head()
+        self._free.extend(self._in_flight.pop(head))
         self._last_used = (self._last_used + 1) & INDEX_MASK
-        self._free.append(head)
-        if self._event_idx:
+        if self._event_idx and self._interrupts:
             # Whoever gets a buffer looks for another, so one that is used before this is seen is not missed.
             self._avail[self.geometry.used_event_word] = self._last_used
             full_barrier()
+        return head
+
+    def _next_head(self) -> int:
+        if self._batch_end is None:
+            slot = USED_RING_WORD32 + USED_ELEMENT_WORDS * (self._last_used % self.geometry.queue_size)
+            used = self._used_elements[slot]
+            if used not in self._in_flight:
+                raise GuestModelError(f"the device used buffer {used}, which it was not given")
+            if not self.in_order:
+                return used
+            self._batch_end = used
+        head = next(iter(self._in_flight))
+        if head == self._batch_end:
+            self._batch_end = None
         return head
 
     def close(self) -> None:

@@ -1,36 +1,30 @@
-"""What the guest counts, and the statistics that its balloon driver sends: Linux's update_balloon_stats()."""
+"""What the guest says of its memory: /proc/vmstat, and the sums of /proc/meminfo."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
 
-from protocol.balloon.page_frames import FRAME_BYTES
-from protocol.balloon.statistics import STATISTIC, Statistic, StatisticTag
-
-from .pages import PageCounts
-
-
-@dataclass(slots=True)
-class VmStat:
-    """The lines of /proc/vmstat that a balloon moves."""
-
-    balloon_inflate: int = 0
-    balloon_deflate: int = 0
-    balloon_migrate: int = 0
-    pswpin: int = 0
-    pswpout: int = 0
-    pgmajfault: int = 0
-    pgfault: int = 0
+from .balloon_compaction.counters import BALLOON_COUNTERS
+from .mm.vm_events import VmEvent
+from .mm.zone import Zone, ZoneCount
 
 
-def statistics_buffer(vmstat: VmStat, pages: PageCounts, managed_frames: int) -> bytes:
-    """Return the statistics as Linux 6.1 sends them without hugetlb, in its order; sizes are in bytes."""
-    entries = (
-        Statistic(StatisticTag.SWAP_IN, vmstat.pswpin * FRAME_BYTES),
-        Statistic(StatisticTag.SWAP_OUT, vmstat.pswpout * FRAME_BYTES),
-        Statistic(StatisticTag.MAJOR_FAULTS, vmstat.pgmajfault),
-        Statistic(StatisticTag.MINOR_FAULTS, vmstat.pgfault),
-        Statistic(StatisticTag.FREE_MEMORY, pages.free * FRAME_BYTES),
-        Statistic(StatisticTag.TOTAL_MEMORY, managed_frames * FRAME_BYTES),
-        Statistic(StatisticTag.AVAILABLE_MEMORY, (pages.free + pages.cached) * FRAME_BYTES),
-        Statistic(StatisticTag.DISK_CACHES, pages.cached * FRAME_BYTES),
-    )
-    return b"".join(STATISTIC.pack(entry) for entry in entries)
+def vmstat(zone: Zone, existing: Collection[VmEvent]) -> dict[str, int]:
+    """Return the lines of /proc/vmstat that the model counts.
+
+    Of those for balloons only ``existing`` are there: what a kernel is built without has no line, not one that says 0.
+    """
+    events = (event for event in VmEvent if event not in BALLOON_COUNTERS or event in existing)
+    return {event.name.lower(): int(zone.events[event]) for event in events}
+
+
+def available_frames(zone: Zone) -> int:
+    """Return how many frames could be had without swapping: MemAvailable, si_mem_available().
+
+    Half of page cache and of slab counts as needed, but not more than the low watermark of each; and what is kept back
+    for the kernel is nobody else's.
+    """
+    low = int(zone.counts[ZoneCount.WMARK_LOW])
+    available = int(zone.counts[ZoneCount.FREE] - zone.counts[ZoneCount.WMARK_HIGH])
+    for kind in (ZoneCount.FILE, ZoneCount.SLAB):
+        frames = int(zone.counts[kind])
+        available += frames - min(frames // 2, low)
+    return max(0, available)

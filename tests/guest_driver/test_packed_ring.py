@@ -1,3 +1,4 @@
+import functools
 from contextlib import closing
 
 import pytest
@@ -217,3 +218,124 @@ def test_a_closed_ring_leaves_no_view_of_memory():
     ram = Ram(1 << 16)
     make_ring(ram).close()
     ram.close()
+
+
+# Chains.
+
+NEXT = PackedFlag.NEXT
+
+
+def test_a_buffer_of_several_pieces_lies_in_a_row_readable_ones_first(ram, memory):
+    with closing(make_ring(ram)) as ring:
+        head = ring.add_chain([(0x100, 1), (0x200, 2)], [(0x300, 3)])
+        assert [memory.descriptor(offset) for offset in range(3)] == [
+            PackedDescriptor(0x100, 1, head, NEXT | AVAIL),
+            PackedDescriptor(0x200, 2, head, NEXT | AVAIL),
+            PackedDescriptor(0x300, 3, head, WRITE | AVAIL),
+        ]
+
+
+def test_a_list_that_goes_round_changes_its_turn_at_the_end_of_the_ring(ram, memory):
+    with closing(make_ring(ram)) as ring:
+        memory.use(ring.add_chain([(0, 1), (0, 2)], []))
+        memory.used = 2
+        ring.get_used()
+        head = ring.add_chain([(0x100, 1)], [(0x200, 2)])
+        assert memory.descriptor(2) == PackedDescriptor(0x100, 1, head, NEXT | AVAIL)
+        assert memory.descriptor(0) == PackedDescriptor(0x200, 2, head, WRITE | USED)
+
+
+def test_one_used_descriptor_stands_for_a_whole_list_which_is_skipped(ram, memory):
+    """2.8.6."""
+    with closing(make_ring(ram)) as ring:
+        first = ring.add_chain([(0, 1), (0, 2)], [])
+        second = ring.add(0, 4)
+        assert ring.num_free == 0
+        memory.use(first)
+        memory.used = 2
+        assert (ring.get_used(), ring.num_free, ring.get_used()) == (first, 2, None)
+        memory.use(second)
+        assert (ring.get_used(), ring.num_free, ring.get_used()) == (second, 3, None)
+
+
+def test_a_list_is_available_with_its_first_flags_only(ram, memory):
+    """2.8.21.1: a device that sees the first descriptor sees the others."""
+    step, came_in_between, seen = 0, True, set()
+    while came_in_between:
+        memory.ring[:] = bytes(len(memory.ring))
+        with closing(make_ring(ram)) as ring:
+
+            def look() -> None:
+                seen.add(memory.descriptor(0).flags != 0)
+                if memory.descriptor(0).flags:
+                    assert [memory.descriptor(offset).flags & AVAIL for offset in range(3)] == [AVAIL] * 3
+
+            add = functools.partial(ring.add_chain, [(0x100, 8)] * 3, [])
+            _, came_in_between = interrupt(add, ring_module.__name__, step, look)
+        step += 1
+    assert seen == {False, True}
+
+
+def test_a_list_for_which_there_is_no_room_leaves_no_trace(ram, memory):
+    with closing(make_ring(ram)) as ring:
+        ring.add(0, 4)
+        with pytest.raises(GuestModelError, match="a ring of 3 is full"):
+            ring.add_chain([(0, 1)] * SIZE, [])
+        with pytest.raises(GuestModelError, match="without any piece"):
+            ring.add_chain([], [])
+        assert (ring.num_free, memory.descriptor(1).flags) == (2, 0)
+
+
+def test_a_list_counts_as_its_descriptors_where_the_device_says_when_it_wants_a_kick(ram, memory):
+    with closing(make_ring(ram, event_idx=True)) as ring:
+        memory.want_kicks(EventFlag.DESC, RingPosition(0, 1).word)
+        ring.add_chain([(0, 1), (0, 2)], [])
+        assert ring.should_kick()
+        ring.add(0, 4)
+        assert not ring.should_kick()
+
+
+def test_a_buffer_that_the_device_was_not_given_stops_the_driver(ram, memory):
+    with closing(make_ring(ram)) as ring:
+        ring.add(0, 4)
+        memory.use(2)
+        with pytest.raises(GuestModelError, match="which it was not given"):
+            ring.get_used()
+
+
+# Without a callback.
+
+
+@both_ways
+def test_a_queue_without_a_callback_asks_for_no_interrupt(ram, memory, event_idx):
+    with closing(make_ring(ram, event_idx=event_idx)) as ring:
+        ring.disable_interrupts()
+        before = memory.driver_event[0]
+        memory.use(ring.add(0, 4))
+        assert ring.get_used() is not None
+        assert tuple(memory.driver_event) == (before, EventFlag.DISABLE)
+
+
+# IN_ORDER.
+
+
+def test_in_order_one_used_descriptor_stands_for_all_buffers_up_to_the_one_that_it_names(ram, memory):
+    """2.8.8: it lies where the batch begins, and the batch is skipped."""
+    with closing(make_ring(ram)) as ring:
+        ring.in_order = True
+        for _ in range(4):
+            first, second = ring.add_chain([(0, 1), (0, 2)], []), ring.add(0, 4)
+            memory.use(second)
+            memory.used += 2
+            assert [ring.get_used() for _ in range(3)] == [first, second, None]
+            assert ring.num_free == SIZE
+
+
+def test_in_order_a_device_may_use_each_buffer_by_itself_too(ram, memory):
+    with closing(make_ring(ram)) as ring:
+        ring.in_order = True
+        for number in range(4 * SIZE):
+            heads = [ring.add(number, 4), ring.add(number, 4)]
+            for head in heads:
+                memory.use(head)
+            assert [ring.get_used() for _ in range(3)] == [*heads, None]

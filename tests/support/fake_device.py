@@ -1,14 +1,15 @@
 """A balloon device for the modelled driver, which serves its rings in steps and notes what it sees."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
 from guest_driver.guest import Guest
+from guest_driver.kernel import Thread, WaitQueue
 from guest_driver.ram import Ram
 from guest_driver.split_ring import RingAddresses
 from guest_driver.virtio_balloon import VirtioBalloon
-from protocol.balloon.config_space import BALLOON_CONFIG, BalloonConfig
+from protocol.balloon.config_space import BALLOON_CONFIG, DRIVER_WRITES, BalloonConfig
 from protocol.balloon.features import BalloonFeature
 from protocol.balloon.page_frames import FRAME_BYTES, PAGE_FRAME
 from protocol.balloon.queues import QueueRole, compact_roles
@@ -17,6 +18,7 @@ from protocol.split_ring import SplitRingGeometry
 from protocol.virtio import DeviceStatus, RingFeature
 from vballoond.memory.guest_memory import GuestMemory
 from vballoond.memory.region import MappedRegion, RegionPlace
+from vballoond.virtqueue.chain import Chain
 from vballoond.virtqueue.split import SplitRing
 
 from .ring_pair import open_device
@@ -78,9 +80,10 @@ class FakeDevice:
         return BALLOON_CONFIG.pack(self.config)[offset : offset + length]
 
     def write_config(self, offset: int, data: bytes) -> None:
-        assert (offset, len(data)) == (BALLOON_CONFIG.offset_of("actual"), 4)
-        self.config = self.config._replace(actual=int.from_bytes(data, "little"))
-        self._note("actual", self.config.actual)
+        assert len(data) == 4
+        field = next(name for name in DRIVER_WRITES if BALLOON_CONFIG.offset_of(name) == offset)
+        self.config = self.config._replace(**{field: int.from_bytes(data, "little")})
+        self._note(field, int.from_bytes(data, "little"))
 
     def set_up_queue(self, index: int, size: int, descriptor_table: int, avail_ring: int, used_ring: int) -> None:
         self._set_up[index] = (SplitRingGeometry(size), RingAddresses(descriptor_table, avail_ring, used_ring))
@@ -116,6 +119,12 @@ class FakeDevice:
         if self._guest.balloon is not None:
             self._guest.balloon.config_interrupt()
 
+    def set_command(self, cmd_id: int) -> None:
+        """Set free_page_hint_cmd_id, and say so."""
+        self.config = self.config._replace(free_page_hint_cmd_id=cmd_id)
+        if self._guest.balloon is not None:
+            self._guest.balloon.config_interrupt()
+
     def serve(self) -> bool:
         """Serve every queue that was kicked; say whether there was anything to do."""
         if self._resetting:
@@ -127,7 +136,7 @@ class FakeDevice:
             while (chain := ring.pop()) is not None or ring.enable_kicks():
                 if chain is not None:
                     busy = True
-                    self._request(index, chain.head, chain.read(self._memory, 1 << 16))
+                    self._request(index, chain)
         self._kicked.clear()
         return busy
 
@@ -156,17 +165,28 @@ class FakeDevice:
         self._close_rings()
         self._region.close()
 
-    def _request(self, index: int, head: int, data: bytes) -> None:
+    def _request(self, index: int, chain: Chain) -> None:
         role = compact_roles(self.accepted)[index]
+        data = chain.read(self._memory, 1 << 16)
         if role is QueueRole.STATS:
             assert self._held_statistics is None
-            self._held_statistics = (index, head)
+            self._held_statistics = (index, chain.head)
             self._note(role.value, {entry.tag: entry.val for entry in STATISTIC.iter_unpack(data)})
             return
-        self._note(role.value, PAGE_FRAME.array(data)["pfn"].tolist())
-        self._unanswered.append((index, head))
+        self._note(role.value, self._meaning(role, chain, data))
+        self._unanswered.append((index, chain.head))
         if self.answers:
             self.answer()
+
+    def _meaning(self, role: QueueRole, chain: Chain, data: bytes) -> Any:
+        if role is QueueRole.FREE_PAGE and data:
+            assert not chain.writable
+            return int.from_bytes(data, "little")
+        if role in {QueueRole.FREE_PAGE, QueueRole.REPORTING}:
+            assert not data
+            return [(buffer.address // FRAME_BYTES, buffer.length // FRAME_BYTES) for buffer in chain.writable]
+        assert not chain.writable
+        return PAGE_FRAME.array(data)["pfn"].tolist()
 
     def _complete(self, index: int, head: int) -> None:
         self._rings[index].push(head)
@@ -226,16 +246,37 @@ class Bench:
         self.device.set_target(num_pages)
         self.settle()
 
+    def start(self, thread: Generator[WaitQueue | float, None, Any]) -> list[Any]:
+        """Start a thread and let it run; what it returns will stand in the list."""
+        returned: list[Any] = []
+
+        def run() -> Thread:
+            returned.append((yield from thread))
+
+        self.guest.kernel.spawn(run())
+        self.settle()
+        return returned
+
+    def seen(self, what: str) -> list[Any]:
+        """Return what the device saw of one kind."""
+        return self.device.seen(what)
+
 
 @contextmanager
-def bench(frames: int = 2048, *, offered: int = OFFERED, num_pages: int = 0) -> Iterator[Bench]:
+def bench(frames: int = 2048, *, offered: int = OFFERED, num_pages: int = 0, **guest: Any) -> Iterator[Bench]:
     """Boot a guest, load its driver, and let it come to rest."""
-    guest = Guest(frames * FRAME_BYTES, "test")
-    device = FakeDevice(guest, offered, num_pages)
+    booted = Guest(frames * FRAME_BYTES, "test", **guest)
+    device = FakeDevice(booted, offered, num_pages)
     try:
-        made = Bench(guest, device)
+        made = Bench(booted, device)
         made.settle()
         yield made
     finally:
         device.close()
-        guest.close()
+        booted.close()
+
+
+def spare_frames(frames: int) -> int:
+    """Return how many pages a guest of so many frames, below 3200, has for a balloon: its lowest watermark is left."""
+    managed = frames - FIRST_FREE_PFN
+    return managed - managed // 20
