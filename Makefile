@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 GUEST_PACKAGES := user-mode-linux busybox-static cpio
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quick lint bench guest-packages clean
+.PHONY: help run test test-quick lint bench highalloc guest-packages clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ lint: $(READY) ## ruff, mypy, and the import contracts
 bench: $(READY) ## inflate and deflate as fast as it goes, as ratios within one run
 	$(BIN)/python benchmarks/inflate.py
 	$(BIN)/python benchmarks/beside_qemu.py
+
+highalloc: $(READY) ## huge pages with and without balloon compaction, beside the published table; some ten minutes
+	$(BIN)/vballoond experiment highalloc --check
 
 guest-packages:
 	@tools/guest-packages $(GUEST_PACKAGES)

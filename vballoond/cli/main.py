@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from ..sizes import format_size, parse_size
+from . import experiment
 from .client import DEFAULT_API, Client, ClientError, balloon_path, read_token_file
 from .serve import run_daemon
 from .tables import print_balloon, print_balloons, print_frames
@@ -18,6 +19,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Memory balloons for the guests of this host: a daemon, and the commands that ask it.",
 )
+
+app.add_typer(experiment.app, name="experiment")
 
 Api = Annotated[str, typer.Option("--api", envvar="VBALLOOND_API", help="http://HOST:PORT or unix:PATH")]
 TokenFile = Annotated[

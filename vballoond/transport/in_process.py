@@ -13,16 +13,14 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from protocol.balloon.queues import queue_roles
-from protocol.packed_ring import FRESH_BASE
-from protocol.virtio import DeviceStatus, RingFeature
+from protocol.virtio import DeviceStatus
 
 from ..errors import FrontEndError
 from ..memory.guest_memory import GuestMemory
 from ..service.balloon_service import BalloonService
 from ..service.queue import Start
-from ..virtqueue.ring import Ring
 from .features import offered_features
-from .rings import RingPlace, open_ring
+from .rings import RingPlace, open_fresh_rings
 
 
 class Interrupts(Protocol):
@@ -83,7 +81,7 @@ class InProcessDevice:
             return
         self._status |= DeviceStatus.DRIVER_OK
         try:
-            rings = self._rings()
+            rings = open_fresh_rings(self._queues, self._service.memory, self._features)
         except (FrontEndError, ValueError) as error:
             self._service.break_off(f"set-up: {error}")
             return
@@ -130,17 +128,3 @@ class InProcessDevice:
         self._features = 0
         self._status = DeviceStatus(0)
         self._interrupts.config_interrupt()
-
-    def _rings(self) -> dict[int, Ring]:
-        """Open every ring that has a role, or none: then the error is raised."""
-        memory = self._service.memory
-        position = FRESH_BASE if self._features & RingFeature.RING_PACKED else 0
-        opened: dict[int, Ring] = {}
-        try:
-            for index in sorted(queue_roles(self._features, frozenset(self._queues)).keys() & self._queues.keys()):
-                opened[index] = open_ring(self._queues[index], memory.user_view, memory, self._features, position)
-        except (FrontEndError, ValueError):
-            for ring in opened.values():
-                ring.close()
-            raise
-        return opened

@@ -1,12 +1,14 @@
 """Making a ring of what a driver negotiated and set up, in either format."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from protocol.balloon.queues import queue_roles
 from protocol.packed_ring import (
     DESCRIPTOR_RING_ALIGNMENT,
     EVENT_AREA_ALIGNMENT,
+    FRESH_BASE,
     PackedRingGeometry,
     decode_base,
 )
@@ -18,6 +20,7 @@ from protocol.split_ring import (
 )
 from protocol.virtio import RingFeature
 
+from ..errors import FrontEndError
 from ..memory.guest_memory import GuestMemory
 from ..virtqueue.packed import PackedRing, PackedRingParts
 from ..virtqueue.ring import Ring
@@ -93,3 +96,22 @@ def open_ring(place: RingPlace, view: View, memory: GuestMemory, features: int, 
         view(place.device_area, split.used_ring_bytes),
     )
     return SplitRing(split, split_parts, memory, next_avail=position, event_idx=event_idx, indirect=indirect)
+
+
+def open_fresh_rings(places: Mapping[int, RingPlace], memory: GuestMemory, features: int) -> dict[int, Ring]:
+    """Return the device's halves of all rings that have a role, not used so far, in a memory without user addresses.
+
+    Raises:
+        FrontEndError: One of them does not lie in memory whole. Then none is open.
+        ValueError: One of them is not of the format.
+    """
+    position = FRESH_BASE if features & RingFeature.RING_PACKED else 0
+    opened: dict[int, Ring] = {}
+    try:
+        for index in sorted(queue_roles(features, frozenset(places)).keys() & places.keys()):
+            opened[index] = open_ring(places[index], memory.user_view, memory, features, position)
+    except (FrontEndError, ValueError):
+        for ring in opened.values():
+            ring.close()
+        raise
+    return opened
