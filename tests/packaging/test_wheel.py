@@ -22,7 +22,11 @@ def test_its_top_level_is_the_three_packages(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     top_level = {name.split("/")[0] for name in names}
     assert {name for name in top_level if not name.endswith(".dist-info")} == {"vballoond", "protocol", "guest_driver"}
-    assert not [name for name in names if "tests/" in name or name.endswith(".toml")]
+    assert not [name for name in names if "tests/" in name or name.endswith("pyproject.toml")]
+
+
+def test_it_brings_the_scenarios(wheel: Path) -> None:
+    assert "guest_driver/workload/scenarios/desktop.toml" in zipfile.ZipFile(wheel).namelist()
 
 
 def test_it_runs_from_anywhere(wheel: Path, tmp_path: Path) -> None:

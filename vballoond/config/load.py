@@ -75,6 +75,8 @@ def _relative_to(base: Path, settings: Settings) -> Settings:
 
 
 def _balloon_relative_to(base: Path, balloon: BalloonSettings) -> BalloonSettings:
+    if balloon.workload is not None and Path(balloon.workload).suffix:
+        return balloon.model_copy(update={"workload": str(base / balloon.workload)})
     if balloon.socket is None:
         return balloon
     # Two spellings of one path are one socket.

@@ -84,6 +84,8 @@ class BalloonSettings(_Section):
     discard: bool = True
     min: Size = 0
     max: Size | None = None
+    workload: str | None = None
+    interface: Literal["2012", "2022", "2026"] = "2022"
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -93,6 +95,8 @@ class BalloonSettings(_Section):
             raise ValueError("transport 'in-process' has no 'socket'")
         if self.transport == "in-process" and not _MIN_INPROCESS_BYTES <= (self.memory or 0) <= MAX_INPROCESS_BYTES:
             raise ValueError("transport 'in-process' needs 'memory', from 16MiB to 1TiB")
+        if self.transport == "vhost-user" and self.model_fields_set & {"workload", "interface"}:
+            raise ValueError("'workload' and 'interface' are of transport 'in-process': a VM runs what it runs")
         if self.max is not None and self.max < self.min:
             raise ValueError(f"'max' ({self.max} bytes) is below 'min' ({self.min} bytes)")
         return self
@@ -131,4 +135,5 @@ def refuse_repeated(what: str, values: list[str]) -> None:
 
 def embedded_default() -> Settings:
     """What runs without a file, the same as config/vballoond.toml: one modelled guest of 1 GiB named "demo"."""
-    return Settings(balloon=(BalloonSettings(name="demo", transport="in-process", memory="1GiB"),))
+    demo = BalloonSettings(name="demo", transport="in-process", memory="1GiB", workload="desktop")
+    return Settings(balloon=(demo,))

@@ -1,11 +1,13 @@
 """What the API takes and gives. OpenAPI is made from these models, so it cannot say anything else."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
 
+from protocol.balloon.frame_states import FrameState
 from protocol.balloon.page_frames import FRAME_BYTES
 from protocol.virtio import RingFeature
 
@@ -92,12 +94,25 @@ class BalloonList(_Out):
     balloons: list[Balloon]
 
 
+FrameStateName = Literal["free", "movable", "unmovable", "reclaimable", "huge", "isolated", "ballooned"]
+
+NAMES: Final[Mapping[FrameState, FrameStateName]] = {
+    FrameState.FREE: "free",
+    FrameState.MOVABLE: "movable",
+    FrameState.UNMOVABLE: "unmovable",
+    FrameState.RECLAIMABLE: "reclaimable",
+    FrameState.HUGE: "huge",
+    FrameState.ISOLATED: "isolated",
+    FrameState.BALLOONED: "ballooned",
+}
+
+
 class FrameRangeView(_Out):
     """``count`` frames from page frame number ``first`` on, all in one state."""
 
     first: int
     count: int
-    state: Literal["ballooned"] = "ballooned"
+    state: FrameStateName = "ballooned"
 
 
 class Frames(_Out):

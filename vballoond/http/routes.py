@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from protocol.balloon.frame_states import FRAME_STATES
+
 from . import balloons, frames, health, page
 from .models import (
     Balloon,
@@ -68,7 +70,11 @@ _WINDOW: Final = (
         {"type": "integer", "minimum": 0, "maximum": frames.MAX_PFN},
         "Frames; to the end of memory by default, where any window is cut off.",
     ),
-    Parameter("state", {"type": "string", "enum": list(frames.STATES)}, "Comma-separated states to list."),
+    Parameter(
+        "state",
+        {"type": "string", "default": "ballooned"},
+        f"Comma-separated states to show, of {', '.join(FRAME_STATES)}; all but ballooned for in-process guests only.",
+    ),
     Parameter(
         "width",
         {"type": "integer", "minimum": 1, "maximum": frames.MAX_WIDTH},

@@ -33,9 +33,9 @@ class FrameRange:
 
 def sorted_unique(pfns: PfnArray) -> PfnArray:
     """Return ``pfns`` in ascending order, each once."""
+    if pfns.size < 2:  # a page that is migrated comes alone, and there may be hundreds of thousands
+        return pfns
     ordered = np.sort(pfns)
-    if ordered.size < 2:
-        return ordered
     first_of_its_kind = np.empty(ordered.size, dtype=bool)
     first_of_its_kind[0] = True
     np.not_equal(ordered[1:], ordered[:-1], out=first_of_its_kind[1:])
@@ -44,8 +44,8 @@ def sorted_unique(pfns: PfnArray) -> PfnArray:
 
 def coalesce(ordered: PfnArray) -> tuple[FrameRange, ...]:
     """Join ascending, distinct PFNs into the fewest ranges."""
-    if not ordered.size:
-        return ()
+    if ordered.size < 2:
+        return tuple(FrameRange(first, 1) for first in ordered.tolist())
     breaks = np.flatnonzero(np.diff(ordered) != 1)
     firsts = ordered[np.concatenate(([0], breaks + 1))].tolist()
     lasts = ordered[np.concatenate((breaks, [ordered.size - 1]))].tolist()

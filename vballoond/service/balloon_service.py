@@ -30,6 +30,7 @@ from ..balloon.facts import (
     StatisticsDue,
     TargetSet,
 )
+from ..balloon.frame_pictures import GuestView
 from ..balloon.inflate import MAX_REQUEST_BYTES
 from ..clock import Clock
 from ..config.models import BalloonSettings
@@ -71,6 +72,7 @@ class BalloonService:
         self.statistics_interval_s = settings.stats_interval_s
         self.log: Final = structlog.get_logger().bind(balloon=settings.name)
         self.clock: Final = clock
+        self._guest_view: GuestView | None = None
         self._observer: Final = observer
         self._link: Link = NoLink()
         self._serving: Final = Serving(self, clock, settings.name)
@@ -184,6 +186,15 @@ class BalloonService:
         self._observe_resize()
 
     # The operator's side.
+
+    @property
+    def guest_view(self) -> GuestView | None:
+        """How the guest itself sees its frames; None where it cannot say, as a virtual machine."""
+        return self._guest_view
+
+    @guest_view.setter
+    def guest_view(self, guest_view: GuestView) -> None:
+        self._guest_view = guest_view
 
     @property
     def target_frames(self) -> int:

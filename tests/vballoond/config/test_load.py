@@ -87,9 +87,31 @@ def test_every_key_that_is_written_is_read(file: Path) -> None:
                 "memory": 2 << 30,
                 "min": 16 << 20,
                 "max": 1 << 30,
+                "workload": None,
+                "interface": "2022",
             },
         ),
     }
+
+
+def test_the_keys_of_a_modelled_guest_are_read(file: Path) -> None:
+    file.write_text(GUEST + 'workload = "mine/load.toml"\ninterface = "2012"\n')
+    (balloon,) = load_settings(file).balloon
+    assert balloon.workload == str(file.parent / "mine/load.toml")
+    assert balloon.interface == "2012"
+
+
+def test_a_shipped_workload_is_no_path(file: Path) -> None:
+    file.write_text(GUEST + 'workload = "build"\n')
+    (balloon,) = load_settings(file).balloon
+    assert balloon.workload == "build"
+
+
+@pytest.mark.parametrize("key", ['workload = "build"', 'interface = "2022"'])
+def test_a_virtual_machine_runs_what_it_runs(file: Path, key: str) -> None:
+    file.write_text(MACHINE + key + "\n")
+    with pytest.raises(StartError, match="'workload' and 'interface' are of transport 'in-process'"):
+        load_settings(file)
 
 
 def test_balloons_keep_their_order(file: Path) -> None:

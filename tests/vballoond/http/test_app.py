@@ -92,8 +92,9 @@ async def test_statistics_of_a_modelled_guest_are_its_own(served) -> None:
     api, _, facts = served
     await facts["demo"].until_requested(QueueRole.STATS)
     shown = await api.get(f"{DEMO}/statistics")
-    assert shown["statistics"]["total_memory"] == 32 * MIB
-    assert 0 < shown["statistics"]["free_memory"] < 32 * MIB
+    total = shown["statistics"]["total_memory"]
+    assert 28 * MIB < total < 32 * MIB  # without what is the kernel's for ever
+    assert 0 < shown["statistics"]["free_memory"] < total
 
 
 async def test_whoever_waits_for_a_guest_that_does_not_come_is_superseded_by_the_next(served) -> None:

@@ -13,10 +13,11 @@ from support.fake_front_end import pfns
 from support.in_process_driver import DEFLATE, INFLATE, MEMORY_BYTES
 from support.properties import examples
 
+from protocol.balloon.frame_states import FrameState
 from protocol.balloon.page_frames import FRAME_BYTES
 from vballoond.balloon.frame_map import FrameMap
 from vballoond.http.app import build_app
-from vballoond.http.frames import MAX_WINDOW_FRAMES, draw
+from vballoond.http.frames import MAX_WINDOW_FRAMES, MapView
 from vballoond.memory.frames import FrameRange, FrameSpace
 from vballoond.memory.guest_memory import GuestMemory
 from vballoond.memory.region import MappedRegion, RegionPlace
@@ -236,7 +237,9 @@ def test_a_drawing_shows_held_frames_and_holes(held: set[int], first: int, count
     frame_map.insert(np.array(sorted(inside), dtype=np.uint32))
     window = FrameRange(first, max(0, min(count, space.end - first)))
 
-    with Image.open(io.BytesIO(draw(frame_map, window, width))) as image:
+    with Image.open(
+        io.BytesIO(MapView("vm", frame_map, None, window, frozenset({FrameState.BALLOONED})).draw(width))
+    ) as image:
         assert image.width == width
         colours = list(image.convert("RGB").get_flattened_data())
 
