@@ -52,9 +52,9 @@ class Lockdep:
         Raises:
             LockOrderError: It holds one that must be taken later.
         """
-        held = [taken for taken, _ in self._held.get(self._kernel.running, ())]
-        if held and max(held) >= lock_class:
-            raise LockOrderError(f"{lock_class.name} taken behind {', '.join(taken.name for taken in held)}")
+        held = self._held.get(self._kernel.running)
+        if held and any(taken >= lock_class for taken, _ in held):
+            raise LockOrderError(f"{lock_class.name} taken behind {', '.join(taken.name for taken, _ in held)}")
 
     def released(self, lock_class: LockClass, lock: Hashable = None) -> None:
         """The running thread has let go of a lock.

@@ -9,7 +9,7 @@ Rules of this file:
 """
 
 from collections.abc import Callable, Generator
-from enum import IntFlag
+from enum import IntEnum
 from typing import Final, Protocol
 
 from ..errors import KernelBugError
@@ -23,8 +23,8 @@ from .zone import ORDERS, UNLINKED, MappingId, Zone, ZoneCount
 _NOT_WHEN_FREED: Final = PageFlag.LOCKED | PageFlag.ISOLATED | PageFlag.MOVABLE | PageFlag.OFFLINE | PageFlag.LRU
 
 
-class Gfp(IntFlag):
-    """What an allocation asks for and may do, as far as a balloon driver says it."""
+class Gfp(IntEnum):
+    """What an allocation asks for and may do, as far as a balloon driver says it. Several of them are a plain number."""
 
     HIGHUSER = 0
     MOVABLE = 1
@@ -213,11 +213,11 @@ class MemMap:
 
     # The allocator.
 
-    def alloc_page(self, gfp: Gfp) -> int | None:
+    def alloc_page(self, gfp: int) -> int | None:
         """Return a free page with one reference; None where there is none to be had the way that ``gfp`` allows."""
         return self.alloc_pages(gfp, 0)
 
-    def alloc_pages(self, gfp: Gfp, order: int) -> int | None:
+    def alloc_pages(self, gfp: int, order: int) -> int | None:
         """Return the first page of a free block; reclaims before it fails, but neither compacts nor kills."""
         if self.failing_allocations:
             self.failing_allocations -= 1

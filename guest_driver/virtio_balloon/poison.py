@@ -8,6 +8,7 @@ Rules of this file:
   the guest are filled (5.5.6.6.1), and so are those that are reported (5.5.6.7.1).
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from protocol.balloon.config_space import BALLOON_CONFIG
@@ -36,6 +37,12 @@ class Poison:
         """Fill pages that are free from now on, where the device was told so."""
         if self._negotiated:
             self._vb.ram.write(first_page * FRAME_BYTES, self._byte * (FRAME_BYTES << order))
+
+    def fill_each(self, pages: Iterable[int]) -> None:
+        """Fill single pages that are free from now on, where the device was told so."""
+        if self._negotiated:
+            for page in pages:
+                self.fill(page)
 
     @property
     def _negotiated(self) -> bool:

@@ -11,7 +11,7 @@ Rules of this file:
 * MemTotal falls with each page, unless the balloon deflates when memory runs out.
 """
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Sequence
 from typing import Final
 
 from protocol.balloon.config_space import BALLOON_CONFIG
@@ -72,7 +72,7 @@ class Sizing:
             self._lock.unlock()
             self._release(taken)
         else:
-            self._release(reversed(taken))
+            self._release(taken[::-1])
             self._lock.unlock()
         return len(taken)
 
@@ -133,10 +133,10 @@ class Sizing:
         self._vb.num_pages -= len(taken)
         return taken
 
-    def _release(self, pages: Iterable[int]) -> None:
+    def _release(self, pages: Sequence[int]) -> None:
+        self._adjust_managed(len(pages))
+        self._poison.fill_each(pages)
         for page in pages:
-            self._poison.fill(page)
-            self._adjust_managed(1)
             self._pages.release(page)
 
     def _account(self, filled: int) -> None:

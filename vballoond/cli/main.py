@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
+from urllib.parse import quote
 
 import typer
 from rich.console import Console
@@ -93,16 +94,18 @@ def set_target(
 def frames(
     name: Name,
     png: Annotated[Path | None, typer.Option("--png", help="write a picture of the map to this file")] = None,
+    state: Annotated[str, typer.Option(help="states to show, comma-separated; in-process guests know more")] = "ballooned",
     api: Api = DEFAULT_API,
     token_file: TokenFile = None,
     as_json: Json = False,
 ) -> None:
-    """Show which frames a balloon holds."""
+    """Show which frames a balloon holds, or what else they are."""
     client = _client(api, token_file)
+    query = f"state={quote(state, safe=',')}"
     if png is not None:
-        png.write_bytes(client.get(balloon_path(name, "/frames?format=png")).body)
+        png.write_bytes(client.get(balloon_path(name, f"/frames?format=png&{query}")).body)
         return
-    listing = client.get(balloon_path(name, "/frames")).json("ranges")
+    listing = client.get(balloon_path(name, f"/frames?{query}")).json("ranges")
     if as_json:
         _print_json(listing)
     else:

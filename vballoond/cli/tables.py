@@ -67,7 +67,9 @@ def print_frames(console: Console, frames: dict[str, Any]) -> None:
     table = Table(box=None, pad_edge=False)
     for column in ("FIRST", "LAST", "FRAMES", "SIZE"):
         table.add_column(column, justify="right")
+    table.add_column("STATE")
     for part in frames["ranges"]:
         size = format_size(part["count"] * frames["frame_bytes"])
-        table.add_row(f"{part['first']:#x}", f"{part['first'] + part['count'] - 1:#x}", str(part["count"]), size)
+        last = part["first"] + part["count"] - 1
+        table.add_row(f"{part['first']:#x}", f"{last:#x}", str(part["count"]), size, part["state"])
     console.print(table)

@@ -163,6 +163,14 @@ def test_a_pageblock_in_which_nothing_could_be_isolated_is_to_be_skipped():
     assert rig.zone.block_skip.tolist() == [1, 1, 0, 1, 1, 1, 1, 0]
 
 
+def test_a_pageblock_of_which_only_the_rest_was_of_no_use_is_not_to_be_skipped():
+    rig = Rig(range(32))
+    rig.own(*range(32))
+    rig.compact(VIA_COMPACT_MEMORY, SYNC, direct=False, whole_zone=True)
+    assert rig.event(VmEvent.PGMIGRATE_SUCCESS) == 32
+    assert rig.zone.block_skip[0] == 0
+
+
 def test_a_pageblock_to_be_skipped_is_not_scanned_unless_that_is_ignored():
     rig = Rig()
     rig.compact()

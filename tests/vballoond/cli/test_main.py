@@ -148,7 +148,7 @@ async def test_frames_are_shown_for_people_for_scripts_and_as_a_picture(api: str
     assert (shown.status, shown.err) == (0, "")
     first, header, *rows = shown.out.splitlines()
     assert first == "demo: 1024 of 8192 frames ballooned"
-    assert header.split() == ["FIRST", "LAST", "FRAMES", "SIZE"]
+    assert header.split() == ["FIRST", "LAST", "FRAMES", "SIZE", "STATE"]
     assert sum(int(row.split()[2]) for row in rows) == 1024
 
     listing = json.loads((await run("frames", "demo", "--api", api, "--json")).out)

@@ -105,9 +105,9 @@ def test_frames_are_a_table_of_ranges(console) -> None:
     print_frames(console, frames)
     assert [line.split() for line in printed(console)] == [
         ["vm1:", "257", "of", "262144", "frames", "ballooned"],
-        ["FIRST", "LAST", "FRAMES", "SIZE"],
-        ["0x10", "0x10f", "256", "1", "MiB"],
-        ["0x1000", "0x1000", "1", "4", "KiB"],
+        ["FIRST", "LAST", "FRAMES", "SIZE", "STATE"],
+        ["0x10", "0x10f", "256", "1", "MiB", "ballooned"],
+        ["0x1000", "0x1000", "1", "4", "KiB", "ballooned"],
     ]
 
 
