@@ -122,7 +122,7 @@ class DriverRing:
 
     def _describe(self, indices: Sequence[int], pieces: Sequence[Piece], readable: int) -> None:
         for number, (index, (address, length)) in enumerate(zip(indices, pieces, strict=True)):
-            flags = DescriptorFlag(0) if number < readable else DescriptorFlag.WRITE
+            flags = 0 if number < readable else int(DescriptorFlag.WRITE)
             following = 0
             if number + 1 < len(indices):
                 flags |= DescriptorFlag.NEXT

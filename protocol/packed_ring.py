@@ -22,7 +22,7 @@ that its used position is at the end of the lap before: offset ``n``. A front-en
 """
 
 from dataclasses import dataclass
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 from typing import Final, NamedTuple
 
 from construct import Int16ul, Int32ul, Int64ul
@@ -31,7 +31,7 @@ from .layout import Layout
 from .virtio import MAX_QUEUE_SIZE
 
 
-class PackedFlag(IntFlag):
+class PackedFlag(IntEnum):
     """Section 2.8: the flags of a descriptor. Unknown bits survive."""
 
     NEXT = 1

@@ -14,7 +14,7 @@ Source: virtio 1.4 section 2.7. A ring of ``n`` entries has three parts, each co
 """
 
 from dataclasses import dataclass
-from enum import IntFlag
+from enum import IntEnum
 from typing import Final, NamedTuple
 
 from construct import Int16ul, Int32ul, Int64ul
@@ -25,15 +25,18 @@ from .virtio import MAX_QUEUE_SIZE
 INDEX_MASK: Final = 0xFFFF  # ring indices run freely and wrap at 16 bits (section 2.7.6)
 
 
-class DescriptorFlag(IntFlag):
-    """Section 2.7.5. Unknown bits survive in an ``IntFlag``; construct's ``FlagsEnum`` would drop them silently."""
+class DescriptorFlag(IntEnum):
+    """Section 2.7.5. A descriptor's flags are a plain number, so unknown bits survive.
+
+    Not an ``IntFlag``: its operators cost more than all else that is done with a descriptor.
+    """
 
     NEXT = 1
     WRITE = 2
     INDIRECT = 4
 
 
-class RingFlag(IntFlag):
+class RingFlag(IntEnum):
     """Sections 2.7.6 and 2.7.8: the low bit of each ring's flags, meaningful only without EVENT_IDX."""
 
     NO_INTERRUPT = 1  # in the available ring: the driver asks not to be notified

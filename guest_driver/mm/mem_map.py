@@ -16,6 +16,7 @@ from ..errors import KernelBugError
 from ..kernel import Kernel, Thread, WaitQueue, Work
 from . import alloc, buddy, compact_zone, reclaim
 from .lockdep import LockClass, Lockdep
+from .movable import MovableOperations
 from .page_flags import Migratetype, PageFlag
 from .vm_events import VmEvent
 from .zone import ORDERS, UNLINKED, MappingId, Zone, ZoneCount
@@ -76,6 +77,7 @@ class MemMap:
         self._next: Final = zone.next.data
         self._prev: Final = zone.prev.data
         self._mappings: Final[dict[int, object]] = {}
+        self._operations: Final[dict[int, MovableOperations]] = {}
         self._locked: Final[dict[int, WaitQueue]] = {}
 
     # Mappings.
@@ -89,6 +91,8 @@ class MemMap:
         for number in range(MappingId.FIRST_REGISTERED, len(self._next) - len(self.flags) - ORDERS * len(Migratetype)):
             if number not in self._mappings:
                 self._mappings[number] = mapping
+                if isinstance(mapping, MovableOperations):
+                    self._operations[number] = mapping
                 return number
         raise KernelBugError("more mappings than the model has lists for")
 
@@ -103,6 +107,11 @@ class MemMap:
         if not self.list_empty(self.mapping_list(number)):
             raise KernelBugError("a mapping is gone with pages on its list")
         del self._mappings[number]
+        self._operations.pop(number, None)
+
+    def movable_operations(self, pfn: int) -> MovableOperations | None:
+        """Return the operations by which a page is moved; None where its mapping has none."""
+        return self._operations.get(self.mapping[pfn])
 
     def page_mapping(self, pfn: int) -> object:
         """Return the mapping of a page, as it was registered; None where it has none."""

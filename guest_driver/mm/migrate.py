@@ -35,8 +35,7 @@ _PATIENT_PASSES: Final = 3
 
 def operations_of(mm: MemMap, page: int) -> MovableOperations | None:
     """Return the operations by which a page is moved; None where its mapping has none."""
-    mapping = mm.page_mapping(page)
-    return mapping if isinstance(mapping, MovableOperations) else None
+    return mm.movable_operations(page)
 
 
 def isolate(mm: MemMap, page: int) -> bool:

@@ -94,7 +94,9 @@ def set_target(
 def frames(
     name: Name,
     png: Annotated[Path | None, typer.Option("--png", help="write a picture of the map to this file")] = None,
-    state: Annotated[str, typer.Option(help="states to show, comma-separated; in-process guests know more")] = "ballooned",
+    state: Annotated[
+        str, typer.Option(help="states to show, comma-separated; in-process guests know more")
+    ] = "ballooned",
     api: Api = DEFAULT_API,
     token_file: TokenFile = None,
     as_json: Json = False,
