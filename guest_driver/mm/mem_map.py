@@ -25,7 +25,7 @@ _NOT_WHEN_FREED: Final = PageFlag.LOCKED | PageFlag.ISOLATED | PageFlag.MOVABLE 
 
 
 class Gfp(IntEnum):
-    """What an allocation asks for and may do, as far as a balloon driver says it. Several of them are a plain number."""
+    """What an allocation asks for and may do, as far as a balloon driver says it. Several are a plain number."""
 
     HIGHUSER = 0
     MOVABLE = 1

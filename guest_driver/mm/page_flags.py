@@ -39,6 +39,8 @@ class PageFlag(IntEnum):
     """PG_reported: free, and the host knows."""
     PRIVATE = 1 << 13
     """The mapping is something else than an address space: what looks like one there must not be followed."""
+    UNTOLD = 1 << 14
+    """The model's own: came into use, and the host was not told yet (``in_use``)."""
 
 
 class Migratetype(IntEnum):

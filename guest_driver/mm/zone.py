@@ -79,7 +79,7 @@ class ZoneCount(IntEnum):
     MIGRATE_FAIL_PPM = auto()
     """Of a million pages that are to be migrated, how many cannot be: pinned, under I/O, dirty for long."""
     USED = auto()
-    """Entries of ``used``; beyond its end they are lost: the host learns of those frames when they are used again."""
+    """Blocks that came into use: as many as there is room for stand in ``used``, the others are marked."""
     USED_WANTED = auto()
     """Whether ``used`` is kept at all."""
 

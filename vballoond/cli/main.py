@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 from urllib.parse import quote
 
 import typer
@@ -90,12 +90,15 @@ def set_target(
         _fail(f"{name} has not reached {format_size(balloon['target_bytes'])} within {wait:g} s")
 
 
+_BALLOONED: Final = "ballooned"
+
+
 @app.command()
 def frames(
     name: Name,
     png: Annotated[Path | None, typer.Option("--png", help="write a picture of the map to this file")] = None,
     state: Annotated[
-        str, typer.Option(help="states to show, comma-separated; in-process guests know more")
+        str, typer.Option(help="comma-separated; an in-process guest knows more than ballooned")
     ] = "ballooned",
     api: Api = DEFAULT_API,
     token_file: TokenFile = None,

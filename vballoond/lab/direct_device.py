@@ -55,6 +55,10 @@ class DirectDevice:
         """Have the driver work towards a balloon of ``size_bytes``."""
         self._feed(TargetSet(size_bytes // FRAME_BYTES))
 
+    def resident_bytes(self) -> int:
+        """Return what the guest's memory takes of the host."""
+        return self._memory.resident_bytes()
+
     # What the driver calls.
 
     def device_features(self) -> int:

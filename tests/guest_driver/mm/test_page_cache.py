@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from support.mm import booted, check_zone, list_of
 
@@ -6,7 +7,7 @@ from guest_driver.mm.chance import chance, random_below
 from guest_driver.mm.in_use import note_used, take_used
 from guest_driver.mm.linked_list import mapping_list
 from guest_driver.mm.page_cache import add_file_pages, add_kernel_pages, add_slab_pages, free_kernel_pages
-from guest_driver.mm.page_flags import Migratetype
+from guest_driver.mm.page_flags import Migratetype, PageFlag
 from guest_driver.mm.vm_events import VmEvent
 from guest_driver.mm.zone import MappingId, ZoneCount, bytes_of
 
@@ -74,10 +75,22 @@ def test_what_comes_into_use_is_noted_where_somebody_wants_to_know(zone):
     assert take_used(zone).size == 0
 
 
-def test_what_no_room_is_left_for_is_not_noted(zone):
+def test_what_no_room_is_left_for_is_found_by_its_marks(zone):
     zone.counts[ZoneCount.USED_WANTED] = 1
     add_file_pages(zone, 1000)
-    assert take_used(zone).size == len(zone.used) == 512
+    assert len(zone.used) == 512
+    used = take_used(zone)
+    assert used.size == np.unique(used).size == 1000
+    assert (zone.flags[used] == PageFlag.LRU).all()
+    assert take_used(zone).size == 0
+
+
+def test_a_marked_page_that_is_freed_is_forgotten(zone):
+    zone.counts[ZoneCount.USED_WANTED] = 1
+    add_file_pages(zone, 512)
+    add_kernel_pages(zone, 10)
+    free_kernel_pages(zone, 4)
+    assert take_used(zone).size == 512 + 6
 
 
 def test_chance_is_repeatable_and_another_for_each_seed():

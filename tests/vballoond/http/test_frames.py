@@ -250,3 +250,52 @@ def test_a_drawing_shows_held_frames_and_holes(held: set[int], first: int, count
 
     expected = [colour(pfn) for pfn in range(window.first, window.end)]
     assert colours == expected + [ABSENT] * (len(colours) - len(expected))
+
+
+@pytest.fixture
+async def telling(holding, balloons) -> Api:
+    """The guest says that frames 0 to 99 are free, 100 to 2099 unmovable, 2100 to 2199 isolated, the rest huge."""
+    api, _ = holding
+    said = bytes([FrameState.FREE] * 100 + [FrameState.UNMOVABLE] * 2000 + [FrameState.ISOLATED] * 100)
+    said = said.ljust(FRAMES, bytes([FrameState.HUGE]))
+    balloons.demo.guest_view = lambda window: said[window.first : window.end]
+    return api
+
+
+async def test_what_else_a_frame_is_the_guest_tells(telling) -> None:
+    shown = await telling.get(f"{DEMO}?state=free,unmovable,huge,ballooned&count=2150")
+    assert shown["held_frames"] == 12
+    assert [(part["first"], part["count"], part["state"]) for part in shown["ranges"]] == [
+        (0, 100, "free"),
+        (100, 1900, "unmovable"),
+        (2000, 10, "ballooned"),
+        (2010, 1, "unmovable"),
+        (2011, 1, "ballooned"),
+        (2012, 88, "unmovable"),
+    ]
+
+
+async def test_a_bitmap_is_of_the_states_that_were_asked_for(telling) -> None:
+    first, frames = await bitmap(telling, "&state=isolated,ballooned&first=1990&count=200")
+    assert first == 1990
+    assert frames == [*range(2000, 2010), 2011, *range(2100, 2190)]
+
+
+async def test_a_picture_has_a_colour_for_each_state(telling) -> None:
+    _, _, all_states = await picture(telling, "&state=free,unmovable,huge,isolated,ballooned&width=64")
+    colours = {tuple(pixel) for pixel in all_states.reshape(-1, 3).tolist()}
+    assert len(colours) == 5
+    _, _, some = await picture(telling, "&state=free,ballooned&width=64")
+    assert {tuple(pixel) for pixel in some.reshape(-1, 3).tolist()} == {(240, 240, 240), BALLOONED, GUEST}
+
+
+async def test_without_a_state_the_guest_is_not_asked(telling, balloons) -> None:
+    balloons.demo.guest_view = lambda window: pytest.fail(f"asked for {window}")
+    assert len((await telling.get(DEMO))["ranges"]) == 3
+
+
+async def test_a_virtual_machine_cannot_tell(holding) -> None:
+    api, _ = holding
+    refused = await api.ask("GET", f"{DEMO}?state=free")
+    assert (refused.status, refused.json()["code"]) == (400, "bad-query")
+    assert "only an in-process guest tells" in refused.json()["detail"]

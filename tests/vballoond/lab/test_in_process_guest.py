@@ -1,13 +1,18 @@
 """The modelled guest on the whole device, in virtual time."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from support.backend_rig import running_service
 
+from guest_driver.mm.zone import ZoneCount
+from protocol.balloon.frame_states import FrameState
 from protocol.balloon.page_frames import FRAME_BYTES
 from vballoond.config.models import BalloonSettings
+from vballoond.errors import StartError
 from vballoond.lab.in_process_guest import InProcessGuest
 from vballoond.memory.frames import FrameRange
 from vballoond.offload import Offload
@@ -83,3 +88,68 @@ async def test_the_driver_leaves_and_its_balloon_is_empty(ring: str) -> None:
         await resize(service, 700)
         await lab.remove_driver()
         assert (service.state_name, service.actual_frames, held(service)) == ("paused", 0, set())
+
+
+@pytest.mark.parametrize("interface", ["2012", "2022", "2026"])
+async def test_each_generation_of_the_interface_inflates_and_deflates(interface: str) -> None:
+    async with booted(interface=interface) as (service, lab):
+        await resize(service, 3000)
+        assert len(held(service)) == 3000
+        assert lab.guest.options.interface == interface
+        await resize(service, 0)
+        assert held(service) == set()
+
+
+async def test_the_host_is_charged_for_what_programs_use(tmp_path: Path) -> None:
+    script = tmp_path / "reads.py"
+    script.write_text("def run(machine):\n    machine.read_files(mib=20)\n    yield 1000.0\n")
+    async with booted(workload=str(script)) as (service, lab):
+        before = service.memory.resident_bytes()
+        await asyncio.sleep(1)
+        assert lab.guest.counts.cached == MEMORY_FRAMES // 4 + 20 * 256
+        # A quarter of memory was touched and is free: that is used first, and is charged already.
+        assert service.memory.resident_bytes() == before + (20 * 256 - MEMORY_FRAMES // 4) * FRAME_BYTES
+
+
+async def test_huge_pages_are_charged_whole(tmp_path: Path) -> None:
+    script = tmp_path / "huge.py"
+    script.write_text("def run(machine):\n    yield from machine.process().fault_in_huge()\n    yield 1000.0\n")
+    async with booted(workload=str(script)) as (service, lab):
+        before = service.memory.resident_bytes()
+        await asyncio.sleep(1)
+        assert lab.guest.vmstat()["thp_fault_alloc"] == 1
+        assert before <= service.memory.resident_bytes() <= before + 512 * FRAME_BYTES
+
+
+async def test_a_busy_guest_follows_its_targets() -> None:
+    async with booted(workload="build", memory="256MiB") as (service, lab):
+        await asyncio.sleep(30)
+        for frames in (20000, 1000, 30000, 0):
+            await resize(service, frames)
+            balloon = lab.guest.balloon
+            assert balloon is not None
+            assert len(held(service)) == service.actual_frames == balloon.num_pages == frames
+            await asyncio.sleep(10)
+        assert lab.guest.vmstat()["pgfault"] > 0
+
+
+async def test_frames_are_shown_as_the_guest_sees_them() -> None:
+    async with booted(workload="build") as (service, lab):
+        await resize(service, 2000)
+        await asyncio.sleep(30)
+        assert service.guest_view is not None
+        states = service.guest_view(FrameRange(0, MEMORY_FRAMES))
+        assert states.count(FrameState.BALLOONED) == 2000
+        assert states.count(FrameState.FREE) == lab.guest.counts.free
+        assert states.count(FrameState.RECLAIMABLE) == lab.guest.mm.counts[ZoneCount.SLAB]
+        assert states.count(FrameState.MOVABLE) == (lab.guest.counts.cached + lab.guest.mm.counts[ZoneCount.ANON])
+        piece = service.guest_view(FrameRange(777, 3000))
+        assert piece == states[777:3777]
+
+
+@pytest.mark.parametrize("workload", ["storm", "/nowhere/load.toml"])
+async def test_a_workload_that_cannot_be_read_is_refused_at_the_start(workload: str) -> None:
+    with pytest.raises(StartError, match="balloon 'g': ") as refused:
+        async with booted(workload=workload):
+            pass
+    assert refused.value.exit_status == 2
