@@ -10,6 +10,9 @@ from collections import deque
 from collections.abc import Callable, Generator
 from typing import Final, TypeAlias
 
+COND_RESCHED: Final = 0.0
+"""Slept for by a thread that has worked for long, so that others have their turn."""
+
 
 class WaitQueue:
     """Threads that wait for something; each looks again for itself when it is woken."""
@@ -65,14 +68,21 @@ class Kernel:
         work.pending = False
         yield from wait_event(work.idle, lambda: not work.running)
 
-    def run(self, now_s: float) -> float | None:
-        """Run until all threads sleep; return when the first of them wants to be run again, if any does."""
+    def run(self, now_s: float, most_steps: int | None = None) -> float | None:
+        """Run until all threads sleep; return when the first of them wants to be run again, if any does.
+
+        With ``most_steps``, return earlier after so many steps: ``now_s``, if there is more to do. A step is what a
+        thread does from one sleep to the next, however short that is: see :data:`COND_RESCHED`.
+        """
         self.now_s = now_s
-        while self._timers and self._timers[0][0] <= now_s:
-            self._runnable.append(heapq.heappop(self._timers)[2])
-        while self._runnable:
+        steps = itertools.count() if most_steps is None else range(most_steps)
+        for _ in steps:
+            while self._timers and self._timers[0][0] <= now_s:
+                self._runnable.append(heapq.heappop(self._timers)[2])
+            if not self._runnable:
+                return self._timers[0][0] if self._timers else None
             self._step(self._runnable.popleft())
-        return self._timers[0][0] if self._timers else None
+        return now_s
 
     def _step(self, thread: Thread) -> None:
         self.running = thread

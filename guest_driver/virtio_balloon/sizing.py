@@ -11,7 +11,7 @@ Rules of this file:
 * MemTotal falls with each page, unless the balloon deflates when memory runs out.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Final
 
 from protocol.balloon.config_space import BALLOON_CONFIG
@@ -19,7 +19,7 @@ from protocol.balloon.features import BalloonFeature
 from protocol.balloon.queues import QueueRole
 
 from ..balloon_compaction import BalloonPages
-from ..kernel import Thread, WaitQueue, Work
+from ..kernel import COND_RESCHED, Thread, WaitQueue, Work
 from .poison import Poison
 from .state import ARRAY_PFNS_MAX, BalloonState
 from .tell_host import BalloonLock, Host
@@ -29,6 +29,8 @@ OUT_OF_PUFF_SLEEP_S: Final = 0.2
 
 RETRY_S: Final = 0.001
 """Where every page is isolated Linux tries again at once, while its other threads run. Here they run in that time."""
+
+_RESCHED_PAGES: Final = 64  # as cond_resched(): handled by the model, a page takes microseconds
 
 _U32: Final = 4
 
@@ -65,14 +67,14 @@ class Sizing:
     def leak_balloon(self, wanted: int) -> Generator[WaitQueue | float, None, int]:
         """Give up to 256 pages back to the guest; return how many, which is 0 where all are isolated."""
         yield from self._lock.lock()
-        taken = self._dequeue(min(wanted, ARRAY_PFNS_MAX, self._vb.num_pages))
+        taken = yield from self._dequeue(min(wanted, ARRAY_PFNS_MAX, self._vb.num_pages))
         if taken:
             yield from self._host.tell(QueueRole.DEFLATE, taken)
         if self._pages.alloc_under_lock:
             self._lock.unlock()
-            self._release(taken)
+            yield from self._release(taken)
         else:
-            self._release(taken[::-1])
+            yield from self._release(taken[::-1])
             self._lock.unlock()
         return len(taken)
 
@@ -105,15 +107,14 @@ class Sizing:
             filled = yield from self._alloc(wanted)
             filled.reverse()
             yield from self._lock.lock()
-            for page in filled:
-                self._pages.enqueue(page)
-        self._account(len(filled))
+            yield from self._enqueue(filled)
         if filled:
             yield from self._host.tell(QueueRole.INFLATE, filled)
         self._lock.unlock()
         return len(filled)
 
     def _alloc(self, wanted: int) -> Generator[WaitQueue | float, None, list[int]]:
+        """Allocate pages; 2012: they are in the balloon then."""
         allocated: list[int] = []
         while len(allocated) < wanted:
             page = self._pages.alloc()
@@ -121,23 +122,38 @@ class Sizing:
                 yield OUT_OF_PUFF_SLEEP_S
                 break
             allocated.append(page)
+            if self._pages.alloc_under_lock:
+                self._account(1)
+            if len(allocated) % _RESCHED_PAGES == 0:
+                yield COND_RESCHED
         return allocated
 
-    def _dequeue(self, wanted: int) -> list[int]:
+    def _enqueue(self, pages: Sequence[int]) -> Thread:
+        for part in _parts(pages):
+            for page in part:
+                self._pages.enqueue(page)
+            self._account(len(part))
+            yield COND_RESCHED
+
+    def _dequeue(self, wanted: int) -> Generator[WaitQueue | float, None, list[int]]:
         taken: list[int] = []
         while len(taken) < wanted:
             page = self._pages.dequeue()
             if page is None:
                 break
             taken.append(page)
-        self._vb.num_pages -= len(taken)
+            self._vb.num_pages -= 1
+            if len(taken) % _RESCHED_PAGES == 0:
+                yield COND_RESCHED
         return taken
 
-    def _release(self, pages: Sequence[int]) -> None:
-        self._adjust_managed(len(pages))
-        self._poison.fill_each(pages)
-        for page in pages:
-            self._pages.release(page)
+    def _release(self, pages: Sequence[int]) -> Thread:
+        for part in _parts(pages):
+            self._adjust_managed(len(part))
+            self._poison.fill_each(part)
+            for page in part:
+                self._pages.release(page)
+            yield COND_RESCHED
 
     def _account(self, filled: int) -> None:
         self._vb.num_pages += filled
@@ -146,3 +162,7 @@ class Sizing:
     def _adjust_managed(self, pages: int) -> None:
         if not self._vb.features & BalloonFeature.DEFLATE_ON_OOM:
             self._vb.mm.adjust_managed_page_count(pages)
+
+
+def _parts(pages: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (pages[at : at + _RESCHED_PAGES] for at in range(0, len(pages), _RESCHED_PAGES))

@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from guest_driver.kernel import Kernel, Thread, WaitQueue, Work, wait_event
+from guest_driver.kernel import COND_RESCHED, Kernel, Thread, WaitQueue, Work, wait_event
 
 
 @pytest.fixture
@@ -223,3 +223,32 @@ def test_a_wake_without_the_event_is_slept_over(kernel):
     kernel.wake(queue)
     kernel.run(0)
     assert log == ["went on"]
+
+
+def test_a_run_of_so_many_steps_says_that_there_is_more_to_do() -> None:
+    kernel, steps = Kernel(), []
+
+    def works() -> Thread:
+        for step in range(5):
+            steps.append(step)
+            yield COND_RESCHED
+
+    kernel.spawn(works())
+    assert kernel.run(7.0, most_steps=3) == 7.0
+    assert steps == [0, 1, 2]
+    assert kernel.run(7.0) is None
+    assert steps == [0, 1, 2, 3, 4]
+
+
+def test_threads_that_reschedule_take_turns() -> None:
+    kernel, steps = Kernel(), []
+
+    def works(name: str) -> Thread:
+        for _ in range(2):
+            steps.append(name)
+            yield COND_RESCHED
+
+    kernel.spawn(works("a"))
+    kernel.spawn(works("b"))
+    kernel.run(0.0)
+    assert steps == ["a", "b", "a", "b"]

@@ -20,6 +20,9 @@ from ..transport.in_process import InProcessDevice
 from .guest_view import guest_view_of
 from .highalloc.run import warm_up
 
+_STEPS: Final = (
+    4  # of the guest's threads, before the event loop has its turn: each at most a fraction of a millisecond
+)
 _INLINE_FRAMES: Final = 256  # a mebibyte is touched in a fraction of a millisecond
 
 
@@ -151,7 +154,7 @@ class InProcessGuest:
 
     def _run(self) -> None:
         self._cancel_runs()
-        wake_at_s = self.guest.kernel.run(self._loop.time())
+        wake_at_s = self.guest.kernel.run(self._loop.time(), _STEPS)
         used = self.guest.take_used()
         if used.size > _INLINE_FRAMES:
             self._touching = self._loop.create_task(self._touch(used), name=f"touch {self._service.settings.name}")
