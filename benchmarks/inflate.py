@@ -1,7 +1,7 @@
 """How fast a balloon inflates and deflates, as ratios within one run: machines are noisy, so read those.
 
-A guest of 4 GiB is served in this process: one whose driver costs next to nothing, so that it measures the device, and a
-modelled Linux. Each row is the best of several rounds; the ratio compares with one single hole punched over as much
+A guest of 4 GiB is served in this process: one whose driver costs next to nothing, so that it measures the device, and
+a modelled Linux. Each row is the best of several rounds; the ratio compares with one single hole punched over as much
 memory, which is as fast as a host can take memory back.
 """
 

@@ -1,4 +1,4 @@
-"""All that a guest, its driver, compaction and a slow host can do, in any order: no frame is lost, no two maps differ."""
+"""All that a guest, its driver, compaction and a slow host can do, in any order: nothing is lost, both maps agree."""
 
 import sys
 
@@ -14,22 +14,27 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from support.properties import examples
-from support.whole_guest import Host, WholeGuest, is_reset
+from support.whole_guest import Host, WholeGuest
 
 from guest_driver.mm.compaction import alloc_high_order, compact_memory
 from guest_driver.mm.page_flags import Migratetype, PageFlag
 from protocol.balloon.features import BalloonFeature
-from protocol.virtio import RingFeature
+from protocol.virtio import DeviceStatus, RingFeature
 
 CHOICES = st.integers(0, 10_000)
 PAGES = st.integers(1, 800)
-DURATIONS_S = st.sampled_from([0.0, 0.0, 0.01, 0.25, 2.5])
+DURATIONS_S = st.sampled_from([0.0, 0.01, 0.25, 2.5])
 OPTIONAL = (
     RingFeature.EVENT_IDX,
     RingFeature.RING_PACKED,
     BalloonFeature.DEFLATE_ON_OOM,
     BalloonFeature.PAGE_REPORTING,
 )
+FEATURES = st.tuples(*(st.sampled_from((0, int(feature))) for feature in OPTIONAL)).map(sum)
+EVERY = st.integers(2, 40)
+MEANWHILE = st.sampled_from([None, Host.SERVES_LATE, Host.ANSWERS_LATE])
+"""Whether the driver first has to wait for the host in the middle of a request, and for what."""
+
 MAX_ASLEEP = 4
 
 
@@ -46,21 +51,30 @@ class WholeGuestMachine(RuleBasedStateMachine):
     @initialize(
         mib=st.sampled_from([8, 12]),
         pageblock_order=st.sampled_from([5, 9]),
-        features=st.sets(st.sampled_from(OPTIONAL)),
+        features=FEATURES,
         frames=st.sampled_from([0, 300, 1500]),
+        every=EVERY,
     )
-    def boot(self, mib, pageblock_order, features, frames):
+    def boot(self, mib, pageblock_order, features, frames, every):
         self.whole = WholeGuest(
             mib,
-            sum(int(feature) for feature in features),
+            features,
             interface=self.interface,
             balloon_compaction=self.balloon_compaction,
             pageblock_order=pageblock_order,
         )
         self.whole.resize(frames)
+        if frames > 1000:
+            self.scatter(every, Host.PROMPT)
 
     def loaded(self):
         return self.whole.guest.balloon is not None
+
+    def have_it_wait(self, host):
+        """Change the balloon's size by a little, on a host that does not answer."""
+        if host is not None and self.loaded():
+            self.whole.device.host = host
+            self.whole.resize(self.whole.guest.balloon.num_pages + 10)
 
     def may_start(self):
         return len(self.whole.threads.asleep) < MAX_ASLEEP
@@ -81,10 +95,19 @@ class WholeGuestMachine(RuleBasedStateMachine):
         self.whole.device.release(which)
         self.whole.run()
 
-    @precondition(lambda self: self.whole.device.withheld or self.whole.device.resetting)
+    @precondition(lambda self: self.whole.device.withheld)
+    @rule(times=st.integers(2, 60))
+    def answer_several(self, times):
+        """What the driver asks next is withheld again."""
+        for _ in range(times):
+            if self.whole.device.withheld:
+                self.whole.device.release(0)
+                self.whole.run()
+
+    @precondition(lambda self: self.whole.device.resetting)
     @rule()
-    def catch_up(self):
-        self.whole.device.catch_up()
+    def finish_reset(self):
+        self.whole.device.finish_reset()
         self.whole.run()
 
     @rule()
@@ -131,15 +154,17 @@ class WholeGuestMachine(RuleBasedStateMachine):
         self.whole.run()
 
     @precondition(may_start)
-    @rule()
-    def out_of_memory(self):
+    @rule(meanwhile=MEANWHILE)
+    def out_of_memory(self, meanwhile):
+        self.have_it_wait(meanwhile)
         self.whole.threads.start(self.whole.machine.oom.out_of_memory())
 
     # Compaction.
 
     @precondition(may_start)
-    @rule()
-    def compact(self):
+    @rule(meanwhile=MEANWHILE)
+    def compact(self, meanwhile):
+        self.have_it_wait(meanwhile)
         self.whole.threads.start(compact_memory(self.whole.mm))
 
     @precondition(may_start)
@@ -160,6 +185,17 @@ class WholeGuestMachine(RuleBasedStateMachine):
         page = listed[which % len(listed)]
         locked = self.whole.mm.flags[page] & PageFlag.LOCKED
         assert self.whole.isolate(page) == (self.balloon_compaction and not locked)
+
+    @precondition(lambda self: self.loaded() and len(self.whole.listed) > 40)
+    @rule(every=EVERY, host=st.sampled_from(Host))
+    def scatter(self, every, host):
+        """Have the driver deflate all pages but some of those in between, which are isolated meanwhile."""
+        for page in sorted(self.whole.listed)[::every]:
+            self.whole.isolate(page)
+        self.whole.resize(len(self.whole.isolated))
+        for page in list(self.whole.isolated):
+            self.whole.put_back(page)
+        self.whole.device.host = host
 
     @precondition(lambda self: self.whole.isolated)
     @rule(which=CHOICES)
@@ -186,7 +222,7 @@ class WholeGuestMachine(RuleBasedStateMachine):
     def remove(self):
         self.whole.remove()
 
-    @precondition(lambda self: not self.loaded() and is_reset(self.whole.device))
+    @precondition(lambda self: not self.loaded() and self.whole.device.status() == DeviceStatus(0))
     @rule()
     def load(self):
         self.whole.load()
