@@ -182,6 +182,30 @@ async def test_free_memory_is_reported_and_given_back_while_the_balloon_works(
         assert await guest.complaints() == ""
 
 
+async def test_linux_lists_its_free_memory_and_keeps_what_is_in_it(serving, uml_initrd: Path, tmp_path: Path) -> None:
+    hinting = serving("vm1", features=("must-tell-host", "stats", "page-poison", "free-page-hint"))
+    async with hinting as served, UmlGuest(uml_initrd, tmp_path / "uml", served.socket("vm1")) as guest:
+        await guest.run(INSMOD)
+        await guest.run("dd if=/dev/urandom of=/tmp/kept bs=1M count=100 2>/dev/null")
+        sum_before = await guest.run("md5sum /tmp/kept")
+        resident = (await served.show("vm1"))["resident_bytes"]
+        for _ in range(3):
+            free_kib = await guest.meminfo_kib("MemFree")
+            async with served.session.post("/v1/balloons/vm1/hinting") as answer:
+                assert answer.status == 202
+            async with asyncio.timeout(30):
+                while (state := await served.hinting("vm1"))["state"] != "done":
+                    assert state["state"] in {"requested", "running"}
+            # Blocks of 4 MiB, down to the lowest watermark.
+            assert 0.7 * free_kib * 1024 < state["hinted_bytes"] <= free_kib * 1024
+        assert await guest.run("md5sum /tmp/kept") == sum_before
+        assert (await served.show("vm1"))["resident_bytes"] >= resident
+        await served.set_mib("vm1", 64)
+        await assert_maps_agree(served, "vm1", guest)
+        await guest.run(RMMOD)
+        assert await guest.complaints() == ""
+
+
 def request_of(fact: Fact) -> tuple[str, int] | None:
     """What a driver asked for, as the device saw it; statistics come by the clock and are left out."""
     match fact:

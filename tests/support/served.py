@@ -48,6 +48,11 @@ class Served:
             assert answer.status == 200, balloon
             return balloon
 
+    async def hinting(self, name: str) -> dict[str, Any]:
+        async with self.session.get(f"/v1/balloons/{name}/hinting") as answer:
+            assert answer.status == 200
+            return await answer.json()
+
     async def ranges(self, name: str) -> list[FrameRange]:
         async with self.session.get(f"/v1/balloons/{name}/frames") as answer:
             assert answer.status == 200

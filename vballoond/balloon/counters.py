@@ -13,6 +13,9 @@ class Counters:
     deflated_frames: int = 0
     reporting_requests: int = 0
     reported_frames: int = 0
+    hinted_frames: int = 0
+    stale_hints: int = 0
+    """Commands and lists of a round that is over, or that was never begun: ignored."""
     statistics_updates: int = 0
     config_writes: int = 0
     repeated_frames: int = 0

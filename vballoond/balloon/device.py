@@ -17,12 +17,13 @@ from protocol.balloon.config_space import BALLOON_CONFIG, DRIVER_WRITES, Balloon
 from protocol.balloon.features import BalloonFeature
 from protocol.balloon.queues import QueueRole
 
-from ..errors import GuestError
 from .counters import Counters
 from .effects import CompleteRequest, ConfigChanged, Effect, ReleaseFrames
 from .facts import (
     ConfigWritten,
     Fact,
+    HintingStarted,
+    HintingStopped,
     MemoryKnown,
     Negotiated,
     QueueStarted,
@@ -32,6 +33,7 @@ from .facts import (
     TargetSet,
 )
 from .frame_map import FrameMap
+from .hinting import Hinting
 from .inflate import deflate, inflate
 from .reporting import reported_ranges
 from .statistics import Statistics, parse_statistics
@@ -51,6 +53,7 @@ class DeviceState:
     recalled_statistics_head: int | None = None
     """A held buffer that went back to the ring when its queue stopped: it will come again as it is, no newer."""
     statistics: Statistics | None = None
+    hinting: Hinting = field(default_factory=Hinting)
 
 
 class BalloonDevice:
@@ -76,16 +79,23 @@ class BalloonDevice:
                 return self._target_set(num_pages)
             case StatisticsDue():
                 return self._statistics_due()
+            case HintingStarted() | HintingStopped():
+                return self._hinting_wanted(fact)
+            case MemoryKnown() | Negotiated() | QueueStarted() | QueueStopped():
+                return self._set_up(fact)
+
+    def _set_up(self, fact: MemoryKnown | Negotiated | QueueStarted | QueueStopped) -> tuple[Effect, ...]:
+        """Take in what changes when a driver or its memory comes and goes; nothing is to be done about it."""
+        match fact:
             case MemoryKnown(space):
                 self.frame_map = self.frame_map.in_space(space)
-                return ()
             case Negotiated(features):
                 self.state = replace(self.state, features=features)
-                return ()
             case QueueStarted():
-                return self._queue_started(fact)
+                self._queue_started(fact)
             case QueueStopped(role):
-                return self._queue_stopped(role)
+                self._queue_stopped(role)
+        return ()
 
     def read_config(self, offset: int, length: int) -> bytes:
         """Return a piece of the configuration space; beyond its end there are zeros."""
@@ -104,8 +114,8 @@ class BalloonDevice:
                 return self._statistics_arrived(request)
             case QueueRole.REPORTING:
                 return self._reported(request)
-            case _:
-                raise GuestError(f"a request on {request.role.value}, which was not negotiated")
+            case QueueRole.FREE_PAGE:
+                return (*self._hinted(request), completed)
 
     def _statistics_arrived(self, request: Request) -> tuple[Effect, ...]:
         earlier, known = self.state.held_statistics_head, self.state.statistics
@@ -126,6 +136,29 @@ class BalloonDevice:
         ranges = reported_ranges(self.frame_map.space, request.writable, self.counters)
         poisoned = self.state.features & BalloonFeature.PAGE_POISON and self.state.config.poison_val
         return (completed,) if poisoned or not ranges else (ReleaseFrames(ranges), completed)
+
+    def _hinted(self, request: Request) -> tuple[Effect, ...]:
+        hinting = self.state.hinting
+        if request.data or not request.writable:
+            hinting = hinting.command(request.data, self.counters)
+        if request.writable:
+            hinting = hinting.hinted(request.writable, self.frame_map.space, self.counters)
+        return self._hinting_is(hinting)
+
+    def _hinting_wanted(self, wanted: HintingStarted | HintingStopped) -> tuple[Effect, ...]:
+        match wanted:
+            case HintingStarted(at, acknowledge_on_stop):
+                hinting = self.state.hinting.start(at, acknowledge_on_stop=acknowledge_on_stop)
+            case HintingStopped():
+                hinting = self.state.hinting.done()
+        return self._hinting_is(hinting)
+
+    def _hinting_is(self, hinting: Hinting) -> tuple[Effect, ...]:
+        """Go on with a round, and tell the driver if there is something new for it."""
+        before = self.state.config.free_page_hint_cmd_id
+        config = self.state.config._replace(free_page_hint_cmd_id=hinting.config_value)
+        self.state = replace(self.state, hinting=hinting, config=config)
+        return () if hinting.config_value == before else (ConfigChanged(),)
 
     def _statistics_due(self) -> tuple[Effect, ...]:
         head = self.state.held_statistics_head
@@ -151,18 +184,18 @@ class BalloonDevice:
         self.state = replace(self.state, config=self.state.config._replace(num_pages=num_pages))
         return (ConfigChanged(),)
 
-    def _queue_started(self, start: QueueStarted) -> tuple[Effect, ...]:
+    def _queue_started(self, start: QueueStarted) -> None:
         self.state = replace(self.state, running=self.state.running | {start.role})
         if start.fresh and start.role is QueueRole.INFLATE:
             # The target is the operator's and stays. poison_val was written before the queues ran (5.5.6.6.1).
             config = self.state.config._replace(actual=0)
             self.state = replace(self.state, config=config, statistics=None, recalled_statistics_head=None)
             self.frame_map = FrameMap(self.frame_map.space)
-        return ()
+        if start.fresh and start.role is QueueRole.FREE_PAGE:
+            self._hinting_is(self.state.hinting.reset())
 
-    def _queue_stopped(self, role: QueueRole) -> tuple[Effect, ...]:
+    def _queue_stopped(self, role: QueueRole) -> None:
         self.state = replace(self.state, running=self.state.running - {role})
         if role is QueueRole.STATS:
             head = self.state.held_statistics_head
             self.state = replace(self.state, held_statistics_head=None, recalled_statistics_head=head)
-        return ()

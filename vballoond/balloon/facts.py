@@ -74,6 +74,31 @@ class StatisticsDue:
     """Time has come to ask the driver for statistics."""
 
 
+@dataclass(frozen=True, slots=True)
+class HintingStarted:
+    """The operator wants to know what memory of the guest is free.
+
+    ``acknowledge_on_stop``: the guest may use it again as soon as it has listed all; otherwise when hinting is stopped.
+    """
+
+    at: datetime
+    acknowledge_on_stop: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class HintingStopped:
+    """The operator needs the hints no more."""
+
+
 Fact: TypeAlias = (
-    MemoryKnown | Negotiated | QueueStarted | QueueStopped | Request | ConfigWritten | TargetSet | StatisticsDue
+    MemoryKnown
+    | Negotiated
+    | QueueStarted
+    | QueueStopped
+    | Request
+    | ConfigWritten
+    | TargetSet
+    | StatisticsDue
+    | HintingStarted
+    | HintingStopped
 )

@@ -18,6 +18,7 @@ FEATURE_NAMES: Final = {
     "deflate-on-oom": BalloonFeature.DEFLATE_ON_OOM,
     "page-poison": BalloonFeature.PAGE_POISON,
     "page-reporting": BalloonFeature.PAGE_REPORTING,
+    "free-page-hint": BalloonFeature.FREE_PAGE_HINT,
 }
 """The features that can be offered, by their names in configuration and API."""
 
@@ -46,7 +47,7 @@ def _interval(value: float) -> float:
 
 Size = Annotated[int, BeforeValidator(_size)]
 SocketMode = Annotated[int, BeforeValidator(_socket_mode)]
-FeatureName = Literal["must-tell-host", "stats", "deflate-on-oom", "page-poison", "page-reporting"]
+FeatureName = Literal["must-tell-host", "stats", "deflate-on-oom", "page-poison", "page-reporting", "free-page-hint"]
 
 MAX_INPROCESS_BYTES: Final = 1 << 40
 

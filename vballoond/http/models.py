@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
 
 from protocol.balloon.frame_states import FrameState
 from protocol.balloon.page_frames import FRAME_BYTES
@@ -115,6 +115,24 @@ class FrameRangeView(_Out):
     state: FrameStateName = "ballooned"
 
 
+class HintingStart(_In):
+    """A round of free page hinting. The body may be left out."""
+
+    acknowledge_on_stop: StrictBool = True
+
+
+class HintingView(_Out):
+    """The newest round of free page hinting. Nothing is given back for hints: they say how much memory is free."""
+
+    name: str
+    state: Literal["stopped", "requested", "running", "ended", "done"] = Field(
+        description="ended: the driver has listed all, and keeps it free until the round is stopped."
+    )
+    command_id: int | None = Field(description="Of the round; null where there was none.")
+    hinted_bytes: int
+    started_at: datetime | None
+
+
 class Frames(_Out):
     """The page-frame map as sorted, merged ranges."""
 
@@ -188,6 +206,19 @@ def balloon_view(service: BalloonService) -> Balloon:
         ),
         resize=_resize_view(service),
         counters=asdict(device.counters),
+    )
+
+
+def hinting_view(service: BalloonService) -> HintingView:
+    """Return the newest round of hinting as the API shows it."""
+    hinting = service.device.state.hinting
+    stage = hinting.stage
+    return HintingView(
+        name=service.settings.name,
+        state=stage.value,
+        command_id=hinting.command_id if hinting.started_at is not None else None,
+        hinted_bytes=hinting.hinted_frames * FRAME_BYTES,
+        started_at=hinting.started_at,
     )
 
 

@@ -49,7 +49,10 @@ def _operation(route: Route) -> dict[str, Any]:
     if route.path not in OPEN_PATHS:
         operation["security"] = [{"token": []}, {}]
     if route.body is not None:
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": _ref(route.body)}}}
+        operation["requestBody"] = {
+            "required": route.body_required,
+            "content": {"application/json": {"schema": _ref(route.body)}},
+        }
     return operation
 
 

@@ -10,12 +10,14 @@ from pydantic import BaseModel
 
 from protocol.balloon.frame_states import FRAME_STATES
 
-from . import balloons, frames, health, page
+from . import balloons, frames, health, hinting, page
 from .models import (
     Balloon,
     BalloonList,
     Frames,
     Health,
+    HintingStart,
+    HintingView,
     Readiness,
     StatisticsChange,
     StatisticsInterval,
@@ -48,6 +50,7 @@ class Route:
     handler: Handler
     model: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
+    body_required: bool = True
     answers: tuple[int, ...] = (200,)
     problems: tuple[int, ...] = ()
     parameters: tuple[Parameter, ...] = ()
@@ -113,6 +116,18 @@ ROUTES: Final = (
         StatisticsChange,
         problems=_BODY_PROBLEMS,
     ),
+    Route(
+        "POST",
+        f"{_BALLOON}/hinting",
+        hinting.start_hinting,
+        HintingView,
+        HintingStart,
+        body_required=False,
+        answers=(202,),
+        problems=(400, 404, 413, 415, 503),
+    ),
+    Route("GET", f"{_BALLOON}/hinting", hinting.show_hinting, HintingView, problems=(404, 503)),
+    Route("DELETE", f"{_BALLOON}/hinting", hinting.stop_hinting, HintingView, problems=(404, 503)),
     Route("GET", "/healthz", health.healthz, Health),
     Route("GET", "/readyz", health.readyz, Readiness, answers=(200, 503)),
     Route("GET", "/", page.show_links, media=("text/html",)),

@@ -22,6 +22,8 @@ from ..balloon.effects import CompleteRequest, ConfigChanged, Effect, ReleaseFra
 from ..balloon.facts import (
     ConfigWritten,
     Fact,
+    HintingStarted,
+    HintingStopped,
     MemoryKnown,
     Negotiated,
     QueueStarted,
@@ -223,6 +225,21 @@ class BalloonService:
         """Ask for statistics every ``interval_s`` seconds from now on; 0 asks no more."""
         self.statistics_interval_s = interval_s
         self._statistics_timer.set(interval_s)
+
+    @property
+    def can_hint(self) -> bool:
+        """Whether there is a driver that can be asked for hints."""
+        return QueueRole.FREE_PAGE in self.device.state.running and not self.is_broken()
+
+    def start_hinting(self, *, acknowledge_on_stop: bool) -> None:
+        """Have the driver list its free memory; a round that is under way is over with it."""
+        for effect in self._feed(HintingStarted(self.clock.now(), acknowledge_on_stop)):
+            self._carry_out(effect)
+
+    def stop_hinting(self) -> None:
+        """Let the driver have again what it listed."""
+        for effect in self._feed(HintingStopped()):
+            self._carry_out(effect)
 
     @property
     def state_name(self) -> StateName:

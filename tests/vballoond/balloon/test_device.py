@@ -21,7 +21,6 @@ from vballoond.balloon.facts import (
     StatisticsDue,
     TargetSet,
 )
-from vballoond.errors import GuestError
 from vballoond.memory.frames import FrameRange, FrameSpace
 from vballoond.virtqueue.chain import Buffer
 
@@ -89,14 +88,6 @@ def test_more_than_the_target_may_be_inflated(device):
     device.handle(request(INFLATE, 0, pfns(1)))
     assert device.handle(request(INFLATE, 0, pfns(2)))[0] == ReleaseFrames((FrameRange(2, 1),))
     assert device.frame_map.held_frames == 2
-
-
-def test_a_request_on_a_queue_that_was_not_negotiated_changes_nothing_and_is_an_error(device):
-    before = device.state
-    with pytest.raises(GuestError, match="free_page_vq"):
-        device.handle(request(FREE_PAGE, 0, pfns(1)))
-    assert device.state == before
-    assert device.frame_map.held_frames == 0
 
 
 # Reporting.

@@ -11,6 +11,7 @@ from support.backend_rig import running_service
 from guest_driver.mm.zone import ZoneCount
 from protocol.balloon.frame_states import FrameState
 from protocol.balloon.page_frames import FRAME_BYTES
+from vballoond.balloon.hinting import HintingStage
 from vballoond.config.models import BalloonSettings
 from vballoond.errors import StartError
 from vballoond.lab.in_process_guest import InProcessGuest
@@ -153,3 +154,25 @@ async def test_a_workload_that_cannot_be_read_is_refused_at_the_start(workload: 
         async with booted(workload=workload):
             pass
     assert refused.value.exit_status == 2
+
+
+@pytest.mark.parametrize("ring", ["split", "packed"])
+async def test_free_memory_is_hinted_and_nothing_of_it_is_given_back(ring: str) -> None:
+    features = ("must-tell-host", "stats", "free-page-hint", "page-reporting", "page-poison")
+    async with booted(ring=ring, features=features) as (service, lab):
+        free = lab.guest.counts.free
+        before = service.releasing.reclaimed_bytes
+        service.start_hinting(acknowledge_on_stop=False)
+        await asyncio.sleep(1)
+        hinting = service.device.state.hinting
+        assert hinting.stage is HintingStage.ENDED
+        # Blocks of 4 MiB, and not below the lowest watermark.
+        assert free - 3 * 1024 - lab.guest.mm.counts[ZoneCount.WMARK_MIN] < hinting.hinted_frames <= free
+        assert lab.guest.counts.free == free - hinting.hinted_frames
+        assert service.releasing.reclaimed_bytes == before
+        service.stop_hinting()
+        await asyncio.sleep(1)
+        assert lab.guest.counts.free == free
+        assert service.device.state.hinting.stage is HintingStage.DONE
+        await resize(service, 2000)
+        assert len(held(service)) == 2000
