@@ -6,14 +6,15 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from .page_flags import Migratetype
-from .zone import Array
+from .zone import ORDERS, Array
 
 COMPACT_CLUSTER_MAX: Final = 32
-"""Pages that are isolated, and then migrated, at a time."""
+"""Pages of a pageblock that are isolated first, and migrated, before all that are left of it are."""
 
 VIA_COMPACT_MEMORY: Final = -1
 """An order that no block has: the whole zone is compacted, as /proc/sys/vm/compact_memory asks."""
 
+_BATCH_ROOM: Final = 1 << (ORDERS - 1)  # a pageblock is no larger
 _FREE_PAGES_ROOM: Final = 4096  # pages isolated at a time: at most a few pageblocks' worth
 
 
@@ -72,6 +73,12 @@ class Cc(IntEnum):
     IGNORE_SKIP_HINT = auto()
     MIGRATE_PFN = auto()
     FREE_PFN = auto()
+    ITERATION_START = auto()
+    """Where the migrate scanner was before the batch."""
+    LAST_MIGRATED_PFN = auto()
+    """Where it was before the last batch of which something was migrated; 0 too where there was none of late."""
+    RESCAN = auto()
+    """Whether a batch came of the pageblock already: all that is left of it is taken at once."""
     NR_LRU = auto()
     NR_OWNED = auto()
     BATCH = auto()
@@ -126,8 +133,8 @@ def make_control(
     numbers[Cc.WHOLE_ZONE] = whole_zone
     numbers[Cc.IGNORE_SKIP_HINT] = ignore_skip_hint
     return CompactControl(
-        np.zeros(COMPACT_CLUSTER_MAX, dtype=np.int32),
-        np.zeros(COMPACT_CLUSTER_MAX, dtype=np.int32),
+        np.zeros(_BATCH_ROOM, dtype=np.int32),
+        np.zeros(_BATCH_ROOM, dtype=np.int32),
         np.zeros(_FREE_PAGES_ROOM, dtype=np.int32),
         numbers,
     )

@@ -72,6 +72,7 @@ def advance(zone: Zone, cc: CompactControl) -> int:
             release_freepages(zone, cc)
             return Need.NOTHING.value
         numbers[Cc.RESULT] = 0
+        _begin_iteration(zone, cc)
         enter_block(zone, cc)
 
 
@@ -211,12 +212,24 @@ def _block_to_take(zone: Zone, order: int, migratetype: int) -> bool:
 
 
 @compiled
+def _begin_iteration(zone: Zone, cc: CompactControl) -> None:
+    """Have the second batch of a pageblock be all that is left of it, so that it is not scanned over and over."""
+    order = zone.counts[ZoneCount.PAGEBLOCK_ORDER]
+    at = cc.numbers[Cc.MIGRATE_PFN]
+    cc.numbers[Cc.ITERATION_START] = at
+    if cc.numbers[Cc.ORDER] > 0 and cc.numbers[Cc.LAST_MIGRATED_PFN] < chunk_end(cc, at) - (1 << cc.numbers[Cc.ORDER]):
+        cc.numbers[Cc.LAST_MIGRATED_PFN] = 0
+    cc.numbers[Cc.RESCAN] = cc.numbers[Cc.LAST_MIGRATED_PFN] >> order == at >> order
+
+
+@compiled
 def _batch(zone: Zone, cc: CompactControl) -> bool:
     """Migrate what was isolated, if anything was; True if there are owned pages among it, whose owners must."""
     numbers = cc.numbers
     numbers[Cc.BATCH] = numbers[Cc.NR_LRU] + numbers[Cc.NR_OWNED]
     if numbers[Cc.BATCH]:
         numbers[Cc.AFTER_BATCH] = 1
+        numbers[Cc.LAST_MIGRATED_PFN] = numbers[Cc.ITERATION_START]
         _migrate_lru(zone, cc)
     return bool(numbers[Cc.NR_OWNED])
 
@@ -268,3 +281,4 @@ def _after_batch(cc: CompactControl, zone: Zone) -> None:
             numbers[Cc.RESULT] = CompactResult.CONTENDED
     elif numbers[Cc.DIRECT] and numbers[Cc.MODE] == MigrateMode.ASYNC:
         numbers[Cc.MIGRATE_PFN] = chunk_end(cc, numbers[Cc.MIGRATE_PFN] - 1)
+        numbers[Cc.LAST_MIGRATED_PFN] = 0

@@ -4,7 +4,7 @@ Rules of this file, all of Linux 6.1's isolate_migratepages() and isolate_migrat
 
 * Pages of the page cache and of processes are taken off their lists here. A page with an owner is left to that: the
   scanner stops with ``Need.ISOLATE``, and goes on when ``Cc.ANSWER`` says what came of it.
-* At most 32 pages are isolated before they are migrated, all of one pageblock.
+* Of a pageblock 32 pages are isolated before they are migrated, then all that are left.
 * Direct compaction that must not wait looks at pageblocks of the wanted type only, and gives up an aligned chunk of the
   order that is wanted at the first page that cannot be moved: what was isolated of the chunk goes back.
 * A pageblock that was scanned from its beginning without any success is marked to be skipped.
@@ -62,7 +62,7 @@ def scan_block(zone: Zone, cc: CompactControl) -> int:
         numbers[Cc.LOW_PFN] += 1
         if isolated:
             numbers[Cc.BLOCK_ISOLATED] += 1
-            if numbers[Cc.NR_LRU] + numbers[Cc.NR_OWNED] >= COMPACT_CLUSTER_MAX:
+            if numbers[Cc.NR_LRU] + numbers[Cc.NR_OWNED] >= COMPACT_CLUSTER_MAX and not numbers[Cc.RESCAN]:
                 break
         elif _gives_up_chunks(cc):
             _give_up_chunk(zone, cc)
@@ -193,7 +193,7 @@ def _leave(zone: Zone, cc: CompactControl) -> None:
     numbers = cc.numbers
     numbers[Cc.IN_BLOCK] = 0
     low = min(numbers[Cc.LOW_PFN], numbers[Cc.END_PFN])
-    if low == numbers[Cc.END_PFN] and not numbers[Cc.BLOCK_ISOLATED]:
+    if low == numbers[Cc.END_PFN] and (not numbers[Cc.BLOCK_ISOLATED] or numbers[Cc.RESCAN]):
         if numbers[Cc.FROM_BLOCK_START]:
             zone.block_skip[(low - 1) >> zone.counts[ZoneCount.PAGEBLOCK_ORDER]] = 1
         _update_cached_migrate(zone, cc, low)
