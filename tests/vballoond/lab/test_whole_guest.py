@@ -19,6 +19,7 @@ from support.whole_guest import Host, WholeGuest
 from guest_driver.mm.compaction import alloc_high_order, compact_memory
 from guest_driver.mm.page_flags import Migratetype, PageFlag
 from protocol.balloon.features import BalloonFeature
+from protocol.balloon.page_frames import FRAME_BYTES
 from protocol.virtio import DeviceStatus, RingFeature
 
 CHOICES = st.integers(0, 10_000)
@@ -84,6 +85,15 @@ class WholeGuestMachine(RuleBasedStateMachine):
     @rule(frames=st.one_of(st.integers(0, 600), st.integers(0, 4096)))
     def set_target(self, frames):
         self.whole.resize(frames)
+
+    @rule(frames=st.integers(0, 2048), steps=st.integers(1, 60))
+    def set_target_and_stop_the_driver_at_it(self, frames, steps):
+        self.whole.device.set_target(frames * FRAME_BYTES)
+        self.whole.step(steps)
+
+    @rule(steps=st.integers(1, 10))
+    def step(self, steps):
+        self.whole.step(steps)
 
     @rule(host=st.sampled_from(Host))
     def change_host(self, host):
