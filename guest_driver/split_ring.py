@@ -109,9 +109,7 @@ class DriverRing:
             raise GuestModelError("a buffer without any piece")
         if len(pieces) > len(self._free):
             raise GuestModelError(f"a ring of {self.geometry.queue_size} is full")
-        # Taken from the front and given back at the end in order: with IN_ORDER that is the table's order.
-        take = self._free.popleft if self.in_order else self._free.pop
-        indices = [take() for _ in pieces]
+        indices = [self._free.popleft() for _ in pieces]
         self._describe(indices, pieces, len(readable))
         head = indices[0]
         self._in_flight[head] = indices
@@ -148,7 +146,12 @@ class DriverRing:
         if self._used[IDX_WORD] == self._last_used:
             return None
         head = self._next_head()
-        self._free.extend(self._in_flight.pop(head))
+        indices = self._in_flight.pop(head)
+        # With IN_ORDER the table's order is kept; else the last freed is the next to be taken, as in Linux.
+        if self.in_order:
+            self._free.extend(indices)
+        else:
+            self._free.extendleft(reversed(indices))
         self._last_used = (self._last_used + 1) & INDEX_MASK
         if self._event_idx and self._interrupts:
             # Whoever gets a buffer looks for another, so one that is used before this is seen is not missed.

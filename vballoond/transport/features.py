@@ -6,7 +6,9 @@ from protocol.virtio import RingFeature
 
 from ..config.models import BalloonSettings
 
-_ANY_RING: Final = RingFeature.VERSION_1 | RingFeature.EVENT_IDX | RingFeature.INDIRECT_DESC
+# IN_ORDER costs nothing to promise: every queue of a balloon completes its buffers as they come, the one statistics
+# buffer that is held included, since a second one sends it back.
+_ANY_RING: Final = RingFeature.VERSION_1 | RingFeature.EVENT_IDX | RingFeature.INDIRECT_DESC | RingFeature.IN_ORDER
 
 
 def offered_features(settings: BalloonSettings) -> int:

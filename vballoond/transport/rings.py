@@ -80,7 +80,11 @@ def open_ring(place: RingPlace, view: View, memory: GuestMemory, features: int, 
         ValueError: The size, the position or the alignment is none for the format.
     """
     check_alignment(place, features)
-    event_idx, indirect = bool(features & RingFeature.EVENT_IDX), bool(features & RingFeature.INDIRECT_DESC)
+    options = {
+        "event_idx": bool(features & RingFeature.EVENT_IDX),
+        "indirect": bool(features & RingFeature.INDIRECT_DESC),
+        "in_order": bool(features & RingFeature.IN_ORDER),
+    }
     if features & RingFeature.RING_PACKED:
         packed = PackedRingGeometry(place.queue_size)
         packed_parts = PackedRingParts(
@@ -88,14 +92,14 @@ def open_ring(place: RingPlace, view: View, memory: GuestMemory, features: int, 
             view(place.driver_area, packed.driver_event_bytes),
             view(place.device_area, packed.device_event_bytes),
         )
-        return PackedRing(packed, packed_parts, memory, next_avail=position, event_idx=event_idx, indirect=indirect)
+        return PackedRing(packed, packed_parts, memory, next_avail=position, **options)
     split = SplitRingGeometry(place.queue_size)
     split_parts = SplitRingParts(
         view(place.descriptors, split.descriptor_table_bytes),
         view(place.driver_area, split.avail_ring_bytes),
         view(place.device_area, split.used_ring_bytes),
     )
-    return SplitRing(split, split_parts, memory, next_avail=position, event_idx=event_idx, indirect=indirect)
+    return SplitRing(split, split_parts, memory, next_avail=position, **options)
 
 
 def open_fresh_rings(places: Mapping[int, RingPlace], memory: GuestMemory, features: int) -> dict[int, Ring]:

@@ -54,6 +54,7 @@ from protocol.shared_words import full_barrier, words16, words32
 from ..errors import GuestError
 from ..memory.guest_memory import GuestMemory
 from .chain import MAX_DESCRIPTORS, Chain, check_table_length, gather
+from .order import AnyOrder, InOrder
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ class PackedRing:
         next_avail: The base to go on from, as a front-end gives it; see :func:`protocol.packed_ring.decode_base`.
         event_idx: Whether EVENT_IDX was negotiated.
         indirect: Whether INDIRECT_DESC was negotiated.
+        in_order: Whether IN_ORDER was negotiated: buffers are used as they were made available (2.8.8).
 
     Raises:
         ValueError: The base is not a position in the ring; the parts are released.
@@ -94,6 +96,7 @@ class PackedRing:
         next_avail: int = FRESH_BASE,
         event_idx: bool = False,
         indirect: bool = False,
+        in_order: bool = False,
     ) -> None:
         self._size: Final = geometry.queue_size
         try:
@@ -113,6 +116,7 @@ class PackedRing:
         self._lengths: Final[dict[int, int]] = {}  # of the lists in flight, by id, in the order in which they came
         self._in_flight = self._next_avail.ahead_of(self._next_used, self._size)
         self._unnotified = 0
+        self._order: Final = InOrder() if in_order else AnyOrder()
 
     @property
     def next_avail(self) -> int:
@@ -134,6 +138,7 @@ class PackedRing:
         self._lengths[buffer_id] = length
         self._in_flight += length
         self._next_avail = self._next_avail.moved(length, self._size)
+        self._order.taken(buffer_id)
         return chain
 
     def unpop(self) -> None:
@@ -141,9 +146,11 @@ class PackedRing:
         _, length = self._lengths.popitem()
         self._in_flight -= length
         self._next_avail = self._next_avail.moved(-length, self._size)
+        self._order.untaken()
 
     def push(self, head: int, written_bytes: int = 0) -> None:
         """Return a buffer to the driver. :meth:`should_notify` says whether it wants to hear of it."""
+        self._order.used(head)
         length = self._lengths.pop(head)
         offset, wrap = self._next_used
         self._words32[offset * DESCRIPTOR_WORDS32 + LEN_WORD32] = written_bytes

@@ -32,6 +32,7 @@ from protocol.split_ring import (
 from ..errors import GuestError
 from ..memory.guest_memory import GuestMemory
 from .chain import Chain, walk
+from .order import AnyOrder, InOrder
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class SplitRing:
         next_avail: The position to go on from, as a front-end gives it (0 for a fresh ring).
         event_idx: Whether EVENT_IDX was negotiated.
         indirect: Whether INDIRECT_DESC was negotiated.
+        in_order: Whether IN_ORDER was negotiated: buffers are used as they were made available (2.7.9).
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class SplitRing:
         next_avail: int = 0,
         event_idx: bool = False,
         indirect: bool = False,
+        in_order: bool = False,
     ) -> None:
         self._geometry: Final = geometry
         self._memory: Final = memory
@@ -78,6 +81,7 @@ class SplitRing:
         # vhost-user tells no used index: it is what memory says, and both are equal when every buffer was completed.
         self._next_used = self._used[IDX_WORD]
         self._notified_used = self._next_used
+        self._order: Final = InOrder() if in_order else AnyOrder()
 
     @property
     def next_avail(self) -> int:
@@ -101,14 +105,17 @@ class SplitRing:
             raise GuestError(f"head {head} in a queue of {size}")
         chain = walk(self._table, head, self._memory, indirect=self._indirect)
         self._next_avail = (self._next_avail + 1) & INDEX_MASK
+        self._order.taken(head)
         return chain
 
     def unpop(self) -> None:
         """Give the last buffer taken back to the ring, as if it had not been looked at."""
         self._next_avail = (self._next_avail - 1) & INDEX_MASK
+        self._order.untaken()
 
     def push(self, head: int, written_bytes: int = 0) -> None:
         """Return a buffer to the driver. :meth:`should_notify` says whether it wants to hear of it."""
+        self._order.used(head)
         slot = USED_RING_WORD32 + USED_ELEMENT_WORDS * (self._next_used % self._geometry.queue_size)
         self._used_elements[slot] = head
         self._used_elements[slot + 1] = written_bytes

@@ -11,6 +11,7 @@ from support.backend_rig import running_service
 from guest_driver.mm.zone import ZoneCount
 from protocol.balloon.frame_states import FrameState
 from protocol.balloon.page_frames import FRAME_BYTES
+from protocol.virtio import RingFeature
 from vballoond.balloon.hinting import HintingStage
 from vballoond.config.models import BalloonSettings
 from vballoond.errors import StartError
@@ -176,3 +177,18 @@ async def test_free_memory_is_hinted_and_nothing_of_it_is_given_back(ring: str) 
         assert service.device.state.hinting.stage is HintingStage.DONE
         await resize(service, 2000)
         assert len(held(service)) == 2000
+
+
+@pytest.mark.parametrize("ring", ["split", "packed"])
+async def test_buffers_are_used_in_order_where_the_driver_counts_on_it(ring: str) -> None:
+    features = ("must-tell-host", "stats", "free-page-hint", "page-reporting")
+    async with booted(ring=ring, features=features, interface="2026", memory="512MiB") as (service, _):
+        assert service.negotiated_features & RingFeature.IN_ORDER
+        for frames in (5000, 300, 4000, 0):
+            service.start_hinting(acknowledge_on_stop=True)
+            await resize(service, frames)
+            await asyncio.sleep(3)
+            assert len(held(service)) == frames
+        assert service.device.counters.statistics_updates > 1
+        assert service.device.counters.reported_frames > 0
+        assert service.state_name == "running"

@@ -40,6 +40,7 @@ def test_the_device_offers_its_rings_and_the_configured_features(driver) -> None
         RingFeature.VERSION_1
         | RingFeature.EVENT_IDX
         | RingFeature.INDIRECT_DESC
+        | RingFeature.IN_ORDER
         | BalloonFeature.MUST_TELL_HOST
         | BalloonFeature.STATS_VQ
         | BalloonFeature.PAGE_POISON

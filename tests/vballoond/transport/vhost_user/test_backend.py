@@ -93,6 +93,7 @@ async def test_qemu_connects_starts_and_inflates(rig) -> None:
         RingFeature.VERSION_1
         | RingFeature.EVENT_IDX
         | RingFeature.INDIRECT_DESC
+        | RingFeature.IN_ORDER
         | BalloonFeature.MUST_TELL_HOST
         | BalloonFeature.STATS_VQ
         | BalloonFeature.PAGE_POISON
