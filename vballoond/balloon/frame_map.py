@@ -9,7 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from ..memory.frames import FrameRange, FrameSpace, PfnArray, merge
+from ..memory.frames import FrameRange, FrameSpace, PfnArray, coalesce, merge
+from .host_pages import HostPages
 
 _PIECE_FRAMES: Final = 1 << 20  # how much of a window is unpacked at a time
 ABSENT: Final = 2  # in a picture of a window: no frame of the guest
@@ -25,6 +26,7 @@ class FrameMap:
     def __init__(self, space: FrameSpace | None = None) -> None:
         self.space: Final = space or FrameSpace()
         self._held: Final = np.zeros(self.space.frames, dtype=np.uint8)
+        self._pages: Final = HostPages(self.space)
         self.held_frames = 0
 
     def insert(self, pfns: PfnArray) -> int:
@@ -37,10 +39,19 @@ class FrameMap:
 
     def _set(self, pfns: PfnArray, value: int) -> int:
         index = self.space.index_of(pfns)
-        changed = int(np.count_nonzero(self._held[index] != value))
+        differ = self._held[index] != value
+        changed = int(np.count_nonzero(differ))
         self._held[index] = value
+        self._pages.count(pfns[differ], 1 if value else -1)
         self.held_frames += changed if value else -changed
         return changed
+
+    def to_release(self, pfns: PfnArray) -> tuple[FrameRange, ...]:
+        """Return what of the host's memory can be given back for ``pfns``, which are held, ascending and distinct.
+
+        The frames themselves, or where the host has larger pages, those of the pages that are held whole by now.
+        """
+        return coalesce(pfns) if self.space.host_page_frames == 1 else self._pages.whole(pfns)
 
     def in_space(self, space: FrameSpace) -> "FrameMap":
         """Return the map of another memory, in which the frames that both have are held as here."""
@@ -51,8 +62,10 @@ class FrameMap:
             for piece, index in self._held_pieces():
                 for part, to in space.pieces(piece):
                     at = index + part.first - piece.first
-                    moved._held[to : to + part.count] = self._held[at : at + part.count]
-                    moved.held_frames += int(np.count_nonzero(self._held[at : at + part.count]))
+                    held = self._held[at : at + part.count]
+                    moved._held[to : to + part.count] = held
+                    moved.held_frames += int(np.count_nonzero(held))
+                    moved._pages.count(part.first + np.flatnonzero(held), 1)
         return moved
 
     def _held_pieces(self) -> Iterator[tuple[FrameRange, int]]:

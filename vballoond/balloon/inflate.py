@@ -7,6 +7,7 @@ Rules of this file:
   for its buffer without a time limit.
 * Frames are given back before the inflate request is completed. Without MUST_TELL_HOST the driver may use a page again
   as soon as it got its buffer back (5.5.6.1), so afterwards would be too late.
+* Where the host has huge pages, one is given back when the last of its frames was inflated (``host_pages``).
 * Deflating asks nothing of the host: the guest's next touch brings a fresh page.
 * More than the target may be inflated: Linux moves a balloon page by inflating the new one first.
 """
@@ -15,7 +16,7 @@ from typing import Final
 
 from protocol.balloon.page_frames import PAGE_FRAME
 
-from ..memory.frames import FrameRange, PfnArray, coalesce, sorted_unique
+from ..memory.frames import FrameRange, PfnArray, sorted_unique
 from .counters import Counters
 from .frame_map import FrameMap
 
@@ -31,7 +32,7 @@ def inflate(frame_map: FrameMap, data: bytes, counters: Counters) -> tuple[Frame
     counters.inflate_requests += 1
     counters.inflated_frames += new
     counters.repeated_frames += int(pfns.size) - new
-    return coalesce(pfns)
+    return frame_map.to_release(pfns)
 
 
 def deflate(frame_map: FrameMap, data: bytes, counters: Counters) -> None:

@@ -6,8 +6,8 @@ Rules of this file:
   reporting left unserved pins 124 MiB of a Linux guest, and keeps its driver from being removed.
 * Until the request is completed nobody else uses the memory, so that is when it is given back. It reads as zero from
   then on, which 5.5.6.7.2 allows only where PAGE_POISON was not negotiated or poison_val is 0.
-* What is not whole frames, or not the guest's, is left alone. Reported frames are still the guest's: they do not count
-  as held, and a touch brings them back.
+* What is not whole frames, not whole pages of the host's, or not the guest's, is left alone. Reported frames are still
+  the guest's: they do not count as held, and a touch brings them back.
 """
 
 from collections.abc import Iterable
@@ -34,7 +34,7 @@ def reported_ranges(space: FrameSpace, buffers: Iterable[Buffer], counters: Coun
             counters.odd_bytes += buffer.length
             continue
         wanted = FrameRange(buffer.address >> PFN_SHIFT, buffer.length >> PFN_SHIFT)
-        for piece, _ in space.pieces(wanted):
+        for piece, _ in space.pieces(space.whole_host_pages(wanted)):
             taken = min(piece.count, left)
             left -= taken
             if taken:

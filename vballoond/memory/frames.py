@@ -71,6 +71,9 @@ class FrameSpace:
     """
 
     spans: tuple[FrameRange, ...] = ()
+    host_page_frames: int = 1
+    """Frames in a page of the host's: more than one where the memory is of hugetlbfs. Such a page is given back whole
+    or not at all; it begins at a multiple of its size."""
 
     def __post_init__(self) -> None:
         for before, after in pairwise(self.spans):
@@ -123,6 +126,12 @@ class FrameSpace:
             return pfns.astype(np.int64) - self.spans[0].first
         offsets, span = self._offset_in_span(pfns)
         return offsets + self._bases[span]
+
+    def whole_host_pages(self, frames: FrameRange) -> FrameRange:
+        """Return the whole pages of the host's that lie in ``frames``."""
+        size = self.host_page_frames
+        first = -(-frames.first // size) * size
+        return FrameRange(first, max(0, frames.end // size * size - first))
 
     def pieces(self, window: FrameRange) -> Iterable[tuple[FrameRange, int]]:
         """Yield what ``window`` has of each span, with the index of its first frame."""

@@ -48,7 +48,8 @@ class GuestMemory:
                     f"memory regions at guest addresses {before.guest_address:#x} and {after.guest_address:#x} overlap"
                 )
         self.size_bytes = sum(place.size_bytes for place in places)
-        self.frame_space = FrameSpace(merge(place.frames for place in places))
+        host_page_frames = max((region.host_page_frames for region in self.regions), default=1)
+        self.frame_space = FrameSpace(merge(place.frames for place in places), host_page_frames)
 
     def read(self, guest_address: int, length: int) -> bytes:
         """Copy ``length`` bytes out of guest memory.

@@ -73,8 +73,15 @@ class MappedRegion:
         if size < needed:
             # Touching a mapping behind the end of its file is a SIGBUS, which no exception handler sees.
             raise FrontEndError(f"memory file has {size} bytes, its region ends at byte {needed}")
-        # hugetlbfs maps only from multiples of its page size, which it reports as its block size.
-        granularity = max(mmap.ALLOCATIONGRANULARITY, os.fstatvfs(fd).f_bsize)
+        # hugetlbfs reports its page size as its block size.
+        self.host_page_frames = max(1, os.fstatvfs(fd).f_bsize // FRAME_BYTES)
+        # It maps only from multiples of that.
+        granularity = max(mmap.ALLOCATIONGRANULARITY, self.host_page_frames * FRAME_BYTES)
+        if (place.guest_address - place.file_offset) % (self.host_page_frames * FRAME_BYTES):
+            raise FrontEndError(
+                f"memory region at guest address {place.guest_address:#x} and file offset {place.file_offset:#x}: "
+                f"both must be as far into a host page of {self.host_page_frames * FRAME_BYTES} bytes"
+            )
         lead = place.file_offset % granularity
         try:
             self._mapping = mmap.mmap(fd, lead + place.size_bytes, offset=place.file_offset - lead)
