@@ -25,7 +25,7 @@ PAGEBLOCK_ORDER: Final = 9
 
 MIGRATETYPES: Final = len(Migratetype)
 
-MAX_MAPPINGS: Final = 256
+MAX_MAPPINGS: Final = 192
 """Mappings whose pages stand on lists: files, anonymous memory of processes, balloons."""
 
 UNLINKED: Final = -1
@@ -135,7 +135,7 @@ def make_zone(frames: int, *, pageblock_order: int = PAGEBLOCK_ORDER, seed: int 
         events=np.zeros(len(VmEvent), dtype=np.int64),
         random=np.array([seed * 0x9E3779B97F4A7C15 % (1 << 64) or 1], dtype=np.uint64),
         unmovable=np.zeros(max(64, frames // 16), dtype=np.int32),
-        used=np.zeros(min(_USED_ENTRIES, frames // 8), dtype=np.int32),
+        used=np.zeros(min(_USED_ENTRIES, frames // 32), dtype=np.int32),
     )
     zone.next[frames:] = zone.prev[frames:] = np.arange(frames, links, dtype=np.int32)
     zone.counts[ZoneCount.FRAMES] = frames

@@ -119,6 +119,7 @@ class VirtioBalloon:
         """Unbind: give every page back, say so, and reset the device."""
         yield from self._reporting.unregister()
         self._unregister()
+        yield from self._oom.quiesce()
         self._vb.stop_update = True
         yield from self._cancel_works()
         yield from self._remove_common()

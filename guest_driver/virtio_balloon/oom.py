@@ -12,7 +12,7 @@ from typing import Final
 
 from protocol.balloon.features import BalloonFeature
 
-from ..kernel import WaitQueue
+from ..kernel import Thread, WaitQueue, wait_event
 from .sizing import Sizing
 from .state import BalloonState
 
@@ -31,6 +31,8 @@ class OomNotifier:
     def __init__(self, vb: BalloonState, sizing: Sizing) -> None:
         self._vb: Final = vb
         self._sizing: Final = sizing
+        self._idle: Final = WaitQueue()
+        self._running = 0
 
     def register(self) -> None:
         """Be asked from now on, where that was negotiated."""
@@ -42,7 +44,14 @@ class OomNotifier:
         if self._notify in self._vb.mm.oom_notifiers:
             self._vb.mm.oom_notifiers.remove(self._notify)
 
+    def quiesce(self) -> Thread:
+        """Sleep until whoever has asked was answered: Linux's chain of notifiers has a semaphore for it."""
+        yield from wait_event(self._idle, lambda: not self._running)
+
     def _notify(self) -> Generator[WaitQueue | float, None, int]:
+        self._running += 1
         freed = yield from self._sizing.leak_balloon(OOM_NR_PAGES)
         self._sizing.update_balloon_size()
+        self._running -= 1
+        self._vb.mm.kernel.wake(self._idle)
         return freed

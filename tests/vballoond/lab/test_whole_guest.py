@@ -28,6 +28,7 @@ DURATIONS_S = st.sampled_from([0.0, 0.01, 0.25, 2.5])
 OPTIONAL = (
     RingFeature.EVENT_IDX,
     RingFeature.RING_PACKED,
+    RingFeature.IN_ORDER,
     BalloonFeature.DEFLATE_ON_OOM,
     BalloonFeature.PAGE_REPORTING,
 )
@@ -256,6 +257,7 @@ class WholeGuestMachine(RuleBasedStateMachine):
             self.whole.close()
 
 
+@pytest.mark.timeout(600)  # to shrink what fails may take hypothesis five minutes
 @pytest.mark.parametrize("balloon_compaction", [True, False])
 @pytest.mark.parametrize("interface", ["2012", "2022", "2026"])
 def test_whatever_happens_the_guest_and_the_device_agree(interface, balloon_compaction):
@@ -265,4 +267,20 @@ def test_whatever_happens_the_guest_and_the_device_agree(interface, balloon_comp
         (WholeGuestMachine,),
         {"interface": interface, "balloon_compaction": balloon_compaction},
     )
-    run_state_machine_as_test(machine, settings=settings(examples(12), stateful_step_count=40))
+    run_state_machine_as_test(machine, settings=settings(examples(12), stateful_step_count=45))
+
+
+@pytest.mark.parametrize("interface", ["2022", "2026"])
+def test_a_driver_stays_until_whoever_ran_out_of_memory_has_its_answer(interface):
+    """unregister_oom_notifier() waits for calls under way: the device would forget what they wait for."""
+    whole = WholeGuest(8, int(BalloonFeature.DEFLATE_ON_OOM), interface=interface)
+    try:
+        whole.resize(200)  # the notifier gives all of it, and nothing is left for remove() to wait for
+        whole.device.host = Host.SERVES_LATE
+        whole.threads.start(whole.machine.oom.out_of_memory())
+        whole.remove()
+        whole.run(1.0)
+        assert whole.guest.balloon is not None
+        whole.shut_down()
+    finally:
+        whole.close()
