@@ -7,8 +7,11 @@ READY := $(VENV)/.ready
 # What a real guest needs: a kernel that is a plain program, a shell for it, and a packer for its ramdisk.
 GUEST_PACKAGES := user-mode-linux busybox-static cpio
 
+# A file's tests stay together, for what they share.
+ON_ALL_CPUS := -n auto --dist loadfile
+
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quick lint bench highalloc guest-packages clean
+.PHONY: help run test test-quick spec lint bench highalloc guest-packages clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,10 +20,13 @@ run: $(READY) ## start the daemon with a modelled guest named demo, API on 127.0
 	@PATH="$(CURDIR)/$(BIN):$$PATH" exec vballoond serve --config config/vballoond.toml
 
 test: $(READY) guest-packages lint ## lint, types, import contracts, and all tests, real guests included
-	$(BIN)/pytest
+	$(BIN)/pytest $(ON_ALL_CPUS)
 
 test-quick: $(READY) ## the tests without real guests
-	$(BIN)/pytest -m "not real_guest"
+	$(BIN)/pytest $(ON_ALL_CPUS) -m "not real_guest"
+
+spec: $(READY) ## which clause of virtio 1.4 is shown by which test, and with what result
+	@$(BIN)/pytest tests/spec --spec-table -q --no-header
 
 lint: $(READY) ## ruff, mypy, and the import contracts
 	$(BIN)/ruff check .

@@ -23,9 +23,8 @@ from typing import Final, Self
 
 from guest_driver.kernel_memory import KernelMemory
 from guest_driver.ram import Ram
-from guest_driver.split_ring import DriverRing, RingAddresses
+from guest_driver.rings import make_ring
 from protocol.balloon.page_frames import FRAME_BYTES, PAGE_FRAME, PageFrame
-from protocol.split_ring import SplitRingGeometry
 from protocol.vhost_user.features import F_PROTOCOL_FEATURES, ProtocolFeature
 from protocol.vhost_user.header import MESSAGE_HEADER, VERSION, MessageFlag, MessageHeader
 from protocol.vhost_user.payloads import (
@@ -60,6 +59,7 @@ RING_FEATURES: Final = RingFeature.VERSION_1 | RingFeature.EVENT_IDX
 _PATIENCE_S: Final = 20.0  # a reply that does not come fails the test instead of hanging it
 _RING_MEMORY_BYTES: Final = 4 * MIB
 _SLOT_BYTES: Final = 1024
+_MOST_SLOTS: Final = 256  # requests that a test makes before the first of them came back
 
 
 def u64(value: int) -> bytes:
@@ -99,30 +99,25 @@ def event() -> int:
 
 
 class FakeQueue:
-    """One ring as its driver sees it; ``position`` is where it was told to begin."""
+    """One ring as its driver sees it."""
 
-    def __init__(self, guest: "FakeGuest", index: int, size: int, *, event_idx: bool) -> None:
-        geometry = SplitRingGeometry(size)
-        addresses = RingAddresses(
-            guest.alloc(geometry.descriptor_table_bytes),
-            guest.alloc(geometry.avail_ring_bytes),
-            guest.alloc(geometry.used_ring_bytes),
-        )
+    def __init__(self, guest: "FakeGuest", index: int, size: int, features: int) -> None:
         self.index: Final = index
         self.size: Final = size
-        self.addresses: Final = addresses
-        self.ring: Final = DriverRing(guest.ram, geometry, addresses, event_idx=event_idx)
+        self.ring, self.areas = make_ring(guest.ram, guest, features, size)
+        self.addresses: Final = self.ring.addresses
         self.kick_fd: Final = event()
         self.call_fd: Final = event()
         self.error_fd: Final = event()
         self._guest: Final = guest
-        self._slots: Final = guest.alloc(size * _SLOT_BYTES)
+        self._slot_count: Final = min(size, _MOST_SLOTS)
+        self._slots: Final = guest.alloc(self._slot_count * _SLOT_BYTES)
         self._added = 0
 
     def add(self, data: bytes) -> int:
         """Make a buffer with ``data`` available; return its head."""
         assert len(data) <= _SLOT_BYTES
-        slot = self._slots + self._added % self.size * _SLOT_BYTES
+        slot = self._slots + self._added % self._slot_count * _SLOT_BYTES
         self._added += 1
         self._guest.ram.write(slot, data)
         return self.ring.add(self._guest.guest_address(slot), len(data))
@@ -162,14 +157,29 @@ class FakeGuest:
     Args:
         ram_bytes: Size of the memory file.
         regions: How pieces of the file appear to guest and front-end; by default all of it, from address 0.
+        home: Which of them has the driver's own memory, at its beginning.
     """
 
-    def __init__(self, ram_bytes: int = 16 * MIB, regions: Sequence[MemoryRegionDescription] | None = None) -> None:
+    def __init__(
+        self, ram_bytes: int = 16 * MIB, regions: Sequence[MemoryRegionDescription] | None = None, *, home: int = 0
+    ) -> None:
         self.ram: Final = Ram(ram_bytes, "fake")
-        self.regions: Final = tuple(regions or (MemoryRegionDescription(0, ram_bytes, USER_BASE, 0),))
+        self.regions = tuple(regions or (MemoryRegionDescription(0, ram_bytes, USER_BASE, 0),))
         self.queues: dict[int, FakeQueue] = {}
-        self._base: Final = self.regions[0].mmap_offset
+        self._base: Final = self.regions[home].mmap_offset
         self._memory: Final = KernelMemory(_RING_MEMORY_BYTES)
+        self._files: Final[dict[MemoryRegionDescription, Ram]] = {}
+
+    def add_region(self, guest_address: int, size_bytes: int) -> Ram:
+        """Give the guest a region behind the others, from the beginning of a memory file of its own; return that."""
+        region = MemoryRegionDescription(guest_address, size_bytes, USER_BASE + guest_address, 0)
+        self.regions += (region,)
+        self._files[region] = Ram(size_bytes, "fake")
+        return self._files[region]
+
+    def fd_of(self, region: MemoryRegionDescription) -> int:
+        """The memory file of a region."""
+        return self._files.get(region, self.ram).fd
 
     def alloc(self, size_bytes: int) -> int:
         """Return the place in the memory file of a piece of the driver's own memory."""
@@ -200,31 +210,38 @@ class FakeGuest:
     def resident_bytes(self) -> int:
         return os.fstat(self.ram.fd).st_blocks * 512
 
-    def add_queue(self, index: int, size: int = 128, *, event_idx: bool = True) -> FakeQueue:
+    def add_queue(
+        self, index: int, size: int = 128, *, event_idx: bool = True, packed: bool = False, in_order: bool = False
+    ) -> FakeQueue:
         """Set up a fresh queue in memory, in the place of one with the same number."""
+        features = (RingFeature.EVENT_IDX if event_idx else 0) | (RingFeature.RING_PACKED if packed else 0)
         if index in self.queues:
             self.queues[index].close()
-        self.queues[index] = FakeQueue(self, index, size, event_idx=event_idx)
+        self.queues[index] = FakeQueue(self, index, size, features)
+        self.queues[index].ring.in_order = in_order
         return self.queues[index]
 
     def vring_address(self, index: int) -> VringAddress:
-        addresses = self.queues[index].addresses
+        areas = self.queues[index].areas
         return VringAddress(
             ring=index,
             flags=0,
-            descriptor=self.user_address(addresses.descriptor_table),
-            used=self.user_address(addresses.used_ring),
-            available=self.user_address(addresses.avail_ring),
+            descriptor=self.user_address(areas.descriptors),
+            used=self.user_address(areas.device_area),
+            available=self.user_address(areas.driver_area),
             log=NO_LOG,
         )
 
     def close(self) -> None:
         for queue in self.queues.values():
             queue.close()
-        self.ram.close()
+        for ram in (self.ram, *self._files.values()):
+            ram.close()
 
     def _region_at(self, offset: int) -> MemoryRegionDescription:
-        return next(place for place in self.regions if 0 <= offset - place.mmap_offset < place.memory_size)
+        """The region in which a place of the first memory file lies."""
+        places = (place for place in self.regions if place not in self._files)
+        return next(place for place in places if 0 <= offset - place.mmap_offset < place.memory_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +254,9 @@ class Reply:
 class FakeFrontEnd:
     """The front-end's end of one connection.
 
+    ``need_reply`` and ``need_reply_to_questions`` say what :meth:`tell` and :meth:`ask` set NEED_REPLY on: front-ends
+    differ in that.
+
     Args:
         connection: A connected socket, which belongs to the front-end from now on.
         guest: Its guest.
@@ -245,6 +265,8 @@ class FakeFrontEnd:
     def __init__(self, connection: socket.socket, guest: FakeGuest) -> None:
         connection.setblocking(False)
         self.guest: Final = guest
+        self.need_reply = False
+        self.need_reply_to_questions = False
         self._socket: Final = connection
         self._backend_channel: socket.socket | None = None
 
@@ -277,7 +299,7 @@ class FakeFrontEnd:
 
     async def ask(self, request: int, payload: bytes = b"") -> bytes:
         """Send a question and return what is answered."""
-        self.send(request, payload)
+        self.send(request, payload, need_reply=self.need_reply_to_questions)
         return await self.reply_to(request)
 
     async def number(self, request: int) -> int:
@@ -289,6 +311,13 @@ class FakeFrontEnd:
         self.send(request, payload, fds, need_reply=True)
         return U64_PAYLOAD.unpack(await self.reply_to(request)).value
 
+    async def tell(self, request: int, payload: bytes = b"", fds: Sequence[int] = ()) -> None:
+        """Send a message that must succeed, and wait for its acknowledgement where the front-end does that."""
+        if self.need_reply:
+            assert await self.acknowledged(request, payload, fds) == DONE, request
+        else:
+            self.send(request, payload, fds)
+
     async def caught_up(self) -> None:
         """Wait until the back-end has handled all that was sent. It must not have answered anything of that."""
         await self.number(Request.GET_QUEUE_NUM)
@@ -299,11 +328,11 @@ class FakeFrontEnd:
         assert state.ring == ring
         return state.num
 
-    async def config(self, offset: int = 0, length: int = 16) -> bytes:
-        """Read configuration space as QEMU and user-mode Linux do, who want the very size back that they sent."""
-        answer = await self.ask(Request.GET_CONFIG, config_piece(offset, bytes(length)))
+    async def config(self, offset: int = 0, length: int = 16, *, flags: int = 0) -> bytes:
+        """Read configuration space as all front-ends do: they want the very size back that they sent."""
+        answer = await self.ask(Request.GET_CONFIG, config_piece(offset, bytes(length), flags=flags))
         assert len(answer) == CONFIG_HEADER.size + length
-        assert CONFIG_HEADER.unpack_from(answer, 0) == ConfigHeader(offset, length, 0)
+        assert CONFIG_HEADER.unpack_from(answer, 0) == ConfigHeader(offset, length, flags)
         return answer[CONFIG_HEADER.size :]
 
     def open_backend_channel(self) -> int:
@@ -360,7 +389,7 @@ class FakeFrontEnd:
         self.send(Request.SET_VRING_ADDR, VRING_ADDRESS.pack(self.guest.vring_address(index)))
 
     def memory_fds(self) -> list[int]:
-        return [self.guest.ram.fd] * len(self.guest.regions)
+        return [self.guest.fd_of(region) for region in self.guest.regions]
 
     async def _receive(self, connection: socket.socket, length: int) -> bytes:
         data = b""

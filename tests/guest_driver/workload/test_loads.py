@@ -39,7 +39,7 @@ def test_a_job_grows_to_its_size_and_then_its_memory_is_free_again() -> None:
     with WorkloadGuest() as made:
         largest = []
         for step in range(1, 200):
-            made.run(step * 0.1, *([Job(min_mib=8, max_mib=8, grows_for_s=4)] if step == 1 else []))
+            made.run(step * 0.1, *([Job(min_mib=8, max_mib=8, grows_for_s=4, huge_pages=0)] if step == 1 else []))
             largest.append(made.mib(ZoneCount.ANON))
         assert max(largest) == pytest.approx(8, abs=0.3)
         assert any(later < earlier - 6 for earlier, later in itertools.pairwise(largest))
@@ -114,3 +114,9 @@ def test_the_same_seed_gives_the_same_guest() -> None:
 
     assert counted(7) == counted(7)
     assert counted(7) != counted(8)
+
+
+def test_a_job_begins_with_its_huge_pages() -> None:
+    with WorkloadGuest() as made:
+        made.run(3.0, Job(min_mib=8, max_mib=8, grows_for_s=2, huge_pages=2))
+        assert made.vmstat("thp_fault_alloc") >= 2

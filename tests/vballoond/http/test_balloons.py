@@ -37,7 +37,10 @@ async def test_a_balloon_without_a_front_end_knows_little(api) -> None:
         "resident_bytes": None,
         "reclaimed_bytes": 0,
         "features": {
-            "offered": ["must-tell-host", "stats", "page-poison", "indirect-desc", "event-idx", "version-1"],
+            "offered": [
+                *("must-tell-host", "stats", "page-poison"),
+                *("indirect-desc", "event-idx", "version-1", "in-order"),
+            ],
             "negotiated": [],
         },
         "resize": None,

@@ -7,6 +7,8 @@ Rules of this file:
   is refused has changed nothing.
 * A config change is announced only while the device runs, from the last ring's start to the first one's stop: QEMU 10
   and 11 dereference a null pointer when it comes before or after. It is kept until then.
+* A driver whose ring goes on from where another connection left it read its target there: it is told of a change, since
+  nobody could be told while there was no connection (cloud-hypervisor connects again).
 * A front-end that never pauses is served a message at a time, like everybody else.
 * The connection is never closed for what a front-end asks, since QEMU can abort when it is. It ends when the front-end
   closes it, or when its stream has lost its place.
@@ -30,6 +32,7 @@ from protocol.vhost_user.requests import BackendRequest
 from ...errors import FrontEndError
 from ...memory.guest_memory import GuestMemory
 from ...service.balloon_service import BalloonService
+from ...service.queue import Start
 from ..doorbell import KickReader, ring
 from ..features import offered_features
 from .changes import Change, Offer, change_of
@@ -203,13 +206,16 @@ class Backend:
 
     def _start_ring(self, index: int, role: QueueRole) -> None:
         self._listen(index)
+        start = start_of(self.session, index)
+        if start is Start.RENEWED and not self._service.started:
+            self._config_change_due = True
         self._service.start_queue(
             index,
             role,
             ring_of(self.session, index, self._service.memory),
             functools.partial(self._notify, call_name(index)),
             features=self.session.features,
-            start=start_of(self.session, index),
+            start=start,
         )
         self.session = self.session.with_vring(index, renewed=False)
 

@@ -1,15 +1,21 @@
 """From a session to rings that can be served, and which of them a change of session disturbs."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from protocol.balloon.queues import QueueRole
+from protocol.shared_words import words16
+from protocol.split_ring import IDX_WORD
+from protocol.virtio import RingFeature
 
 from ...errors import FrontEndError
 from ...memory.guest_memory import GuestMemory
 from ...service.queue import Start
 from ...virtqueue.ring import Ring
-from ..rings import RingPlace, is_fresh, open_ring
+from ..rings import RingPlace, check_alignment, is_fresh, open_ring
 from .session import Session
+
+_USED_HEADER_BYTES: Final = 4
 
 
 def ring_of(session: Session, index: int, memory: GuestMemory) -> Ring:
@@ -22,9 +28,25 @@ def ring_of(session: Session, index: int, memory: GuestMemory) -> Ring:
     assert vring.address is not None
     place = RingPlace(vring.size, vring.address.descriptor, vring.address.available, vring.address.used)
     try:
-        return open_ring(place, memory.user_view, memory, session.features, vring.base)
+        check_alignment(place, session.features)
+        return open_ring(
+            place, memory.user_view, memory, session.features, _position(session, vring.base, place, memory)
+        )
     except ValueError as error:
         raise FrontEndError(f"ring {index}: {error}") from error
+
+
+def _position(session: Session, base: int, place: RingPlace, memory: GuestMemory) -> int:
+    """Return where a ring goes on.
+
+    A split ring that was used goes on behind what was used of it, which is where it was stopped, since buffers are
+    completed in order. cloud-hypervisor gives the available index when it connects again, and a buffer that nobody had
+    served by then would never come back.
+    """
+    if session.features & RingFeature.RING_PACKED or base == 0:
+        return base
+    with memory.user_view(place.device_area, _USED_HEADER_BYTES) as header, words16(header) as words:
+        return words[IDX_WORD]
 
 
 def start_of(session: Session, index: int) -> Start:

@@ -87,9 +87,12 @@ class Session:
         )
 
     def may_be_told(self) -> bool:
-        """Whether the device runs and is neither about to start nor to stop: every ring that was started is ready."""
+        """Whether the device runs and is neither about to start nor to stop: every ring that was started is ready.
+
+        The first two are among them, since every balloon has an inflateq and a deflateq (5.5.2).
+        """
         started = {index for index, vring in enumerate(self.vrings) if vring.started}
-        return bool(started) and self.ready() == started
+        return started >= {0, 1} and self.ready() == started
 
     def running(self) -> dict[int, QueueRole]:
         """The rings that are to be served, and what each is for."""

@@ -50,13 +50,14 @@ def test_a_ring_does_not_run_while_anything_is_missing(missing: dict[str, object
 
 def test_a_device_may_be_told_of_changes_while_every_started_ring_runs() -> None:
     assert session_with(0, 1).may_be_told()
-    assert session_with(0, 1).with_vring(1, started=False).may_be_told()
     assert session_with(0, 1).with_vring(2, enabled=True).may_be_told()
 
 
 def test_a_device_may_not_be_told_while_it_is_about_to_start_or_to_stop() -> None:
     assert not Session().may_be_told()
     assert not session_with(0, 1, started=False).may_be_told()
+    assert not session_with(0, 1).with_vring(0, started=False).may_be_told()
+    assert not session_with(0, 1).with_vring(1, started=False).may_be_told()
     assert not session_with(0, 1).with_vring(0, enabled=False).may_be_told()
     assert not session_with(0, 1).with_vring(1, enabled=False).may_be_told()
     assert not session_with(0, 1).with_vring(2, started=True).may_be_told()
