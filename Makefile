@@ -50,7 +50,9 @@ clean: ## remove what the other targets made
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "vballoond needs Python 3.11 or newer; name one with PYTHON=..." >&2; exit 1; }
-	@echo 'setting up $(VENV), once; this takes a minute'
+	@echo 'setting up $(VENV), once; this takes two minutes'
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@echo 'compiling the modelled guest, once on this machine'
+	@$(BIN)/python -c 'from vballoond.lab.highalloc.run import warm_up; warm_up()'
 	@touch $@
