@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import structlog
+from aiohttp.http_exceptions import BadHttpMessage
 from support.logging_state import logging_as_before
 
 from vballoond.logs import configure_logs
@@ -128,3 +129,13 @@ def test_a_terminal_gets_tracebacks_too(configure) -> None:
     except ValueError:
         structlog.get_logger().exception("request failed")
     assert "what went wrong" in output.getvalue()
+
+
+def test_what_is_no_http_is_a_line_without_a_traceback(configure) -> None:
+    output = configure()
+    failure = BadHttpMessage("Duplicate Content-Length:\n\n    b'Content-Length: 5'")
+    logging.getLogger("aiohttp.server").error("Error handling request from %s", "127.0.0.1", exc_info=failure)
+    (line,) = lines(output)
+    assert (line["level"], line["event"]) == ("info", "a request that is no HTTP")
+    assert line["reason"] == "Duplicate Content-Length"
+    assert "exception" not in line
