@@ -8,6 +8,7 @@ from typing import Any, Final
 import pydantic_core
 import structlog
 from aiohttp.http import HttpProcessingError
+from aiohttp.web import RequestPayloadError
 
 _LEVELS: Final = logging.getLevelNamesMapping()
 
@@ -53,10 +54,10 @@ class _StderrLogger(structlog.PrintLogger):
 class _ToStructlog(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         failure = record.exc_info[1] if record.exc_info else None
-        if isinstance(failure, HttpProcessingError):
+        if isinstance(failure, HttpProcessingError | RequestPayloadError):
             # Somebody sent what is no HTTP, and was told so: no fault of ours, and no reason for a traceback.
-            first, *_ = str(failure.message).splitlines() or [""]
-            structlog.get_logger().info("a request that is no HTTP", logger=record.name, reason=first.rstrip(":"))
+            reason = " ".join(str(failure).split())
+            structlog.get_logger().info("a request that is no HTTP", logger=record.name, reason=reason)
             return
         level = max((known for known in _LEVELS.values() if known <= record.levelno), default=logging.DEBUG)
         structlog.get_logger().log(

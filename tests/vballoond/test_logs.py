@@ -137,5 +137,5 @@ def test_what_is_no_http_is_a_line_without_a_traceback(configure) -> None:
     logging.getLogger("aiohttp.server").error("Error handling request from %s", "127.0.0.1", exc_info=failure)
     (line,) = lines(output)
     assert (line["level"], line["event"]) == ("info", "a request that is no HTTP")
-    assert line["reason"] == "Duplicate Content-Length"
+    assert line["reason"] == "400, message: Duplicate Content-Length: b'Content-Length: 5'"
     assert "exception" not in line

@@ -92,3 +92,10 @@ async def test_a_body_as_large_as_allowed_is_read(api) -> None:
     body = b'{"target_mib": 1}'.ljust(64 << 10)
     answer = await api.ask("PATCH", DEMO, data=body, headers=JSON)
     assert answer.status == 202
+
+
+@pytest.mark.parametrize("encoding", ["deflate", "gzip"])
+async def test_a_body_that_is_not_encoded_as_it_says_is_refused(api, encoding: str) -> None:
+    headers = {"Content-Encoding": encoding, "Content-Type": "application/json"}
+    answer = await api.ask("PATCH", "/v1/balloons/demo", data=b"not compressed", headers=headers, compress=None)
+    assert answer.status == 400
