@@ -12,6 +12,9 @@ from aiohttp.web import RequestPayloadError
 
 _LEVELS: Final = logging.getLevelNamesMapping()
 
+_CLIENTS_FAULTS: Final = (HttpProcessingError, RequestPayloadError, ConnectionResetError)
+"""Somebody sent what is no HTTP, or was gone before the answer: no fault of ours, and no reason for a traceback."""
+
 
 def configure_logs(level: str) -> None:
     """Set up logging for the process, from ``level`` ("debug", "info", "warning", "error") upwards."""
@@ -54,10 +57,9 @@ class _StderrLogger(structlog.PrintLogger):
 class _ToStructlog(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         failure = record.exc_info[1] if record.exc_info else None
-        if isinstance(failure, HttpProcessingError | RequestPayloadError):
-            # Somebody sent what is no HTTP, and was told so: no fault of ours, and no reason for a traceback.
+        if isinstance(failure, _CLIENTS_FAULTS):
             reason = " ".join(str(failure).split())
-            structlog.get_logger().info("a request that is no HTTP", logger=record.name, reason=reason)
+            structlog.get_logger().info("a request came to nothing", logger=record.name, reason=reason)
             return
         level = max((known for known in _LEVELS.values() if known <= record.levelno), default=logging.DEBUG)
         structlog.get_logger().log(

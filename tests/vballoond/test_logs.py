@@ -136,6 +136,6 @@ def test_what_is_no_http_is_a_line_without_a_traceback(configure) -> None:
     failure = BadHttpMessage("Duplicate Content-Length:\n\n    b'Content-Length: 5'")
     logging.getLogger("aiohttp.server").error("Error handling request from %s", "127.0.0.1", exc_info=failure)
     (line,) = lines(output)
-    assert (line["level"], line["event"]) == ("info", "a request that is no HTTP")
+    assert (line["level"], line["event"]) == ("info", "a request came to nothing")
     assert line["reason"] == "400, message: Duplicate Content-Length: b'Content-Length: 5'"
     assert "exception" not in line
