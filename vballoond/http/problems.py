@@ -59,7 +59,7 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
         return problem(404, "no-such-path", f"there is nothing at {request.path}; /openapi.json lists what there is")
     except web.HTTPException as error:
         return problem(error.status, "http", error.reason)
-    except web.RequestPayloadError as error:
+    except (web.RequestPayloadError, ConnectionResetError) as error:
         return problem(400, "bad-body", f"the request's body cannot be read: {' '.join(str(error).split())}")
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         return problem(400, "not-json", f"the request's body is not JSON: {error}")

@@ -1,10 +1,12 @@
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 from pydantic import ValidationError
 from structlog.testing import capture_logs
 
 from vballoond.http.app import build_app
 from vballoond.http.models import TargetChange
-from vballoond.http.problems import explain_body, problem
+from vballoond.http.problems import answer_problems, explain_body, problem
 from vballoond.offload import Offload
 from vballoond.registry import Registry
 
@@ -74,3 +76,12 @@ def test_every_wrong_field_is_named_in_one_line() -> None:
     assert "target_mib: " in explained
     assert "target_bytes: " in explained
     assert "more: unknown field" in explained
+
+
+async def test_a_client_that_is_gone_while_it_sends_is_no_failure_of_the_daemon() -> None:
+    async def gone(_: web.Request) -> web.StreamResponse:
+        raise ConnectionResetError("Connection lost")
+
+    with capture_logs() as logs:
+        answer = await answer_problems(make_mocked_request("PATCH", DEMO), gone)
+    assert (answer.status, logs) == (400, [])
