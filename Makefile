@@ -11,7 +11,7 @@ GUEST_PACKAGES := user-mode-linux busybox-static cpio
 ON_ALL_CPUS := -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quick spec lint bench highalloc guest-packages clean
+.PHONY: help run test test-quick spec lint bench fuzz highalloc guest-packages clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,10 @@ lint: $(READY) ## ruff, mypy, and the import contracts
 bench: $(READY) ## inflate and deflate as fast as it goes, as ratios within one run
 	$(BIN)/python benchmarks/inflate.py
 	$(BIN)/python benchmarks/beside_qemu.py
+
+MINUTES ?= 10
+fuzz: $(READY) ## garbage from all sides for MINUTES=10, beside guests that keep the rules; SEED brings a run back
+	@$(BIN)/python -m fuzz.main --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 highalloc: $(READY) ## huge pages with and without balloon compaction, beside the published table; some ten minutes
 	$(BIN)/vballoond experiment highalloc --check
