@@ -15,6 +15,7 @@ from protocol.packed_ring import (
 from protocol.split_ring import (
     AVAIL_RING_ALIGNMENT,
     DESCRIPTOR_TABLE_ALIGNMENT,
+    INDEX_MASK,
     USED_RING_ALIGNMENT,
     SplitRingGeometry,
 )
@@ -93,6 +94,8 @@ def open_ring(place: RingPlace, view: View, memory: GuestMemory, features: int, 
             view(place.device_area, packed.device_event_bytes),
         )
         return PackedRing(packed, packed_parts, memory, next_avail=position, **options)
+    if position > INDEX_MASK:
+        raise ValueError(f"a split ring at position {position:#x}, which is a packed ring's: it has 16 bits")
     split = SplitRingGeometry(place.queue_size)
     split_parts = SplitRingParts(
         view(place.descriptors, split.descriptor_table_bytes),
