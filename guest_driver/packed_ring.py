@@ -36,9 +36,9 @@ from protocol.packed_ring import (
 )
 from protocol.shared_words import full_barrier, words16
 
+from .buffers import BufferRing, Piece, check_pieces
 from .errors import GuestModelError
 from .ram import Ram
-from .split_ring import Piece
 
 _BODY_BYTES: Final = PACKED_DESCRIPTOR.offset_of("flags")
 
@@ -52,7 +52,7 @@ class PackedRingAddresses:
     device_event: int
 
 
-class PackedDriverRing:
+class PackedDriverRing(BufferRing):
     """A packed ring from the driver's side.
 
     Args:
@@ -96,26 +96,10 @@ class PackedDriverRing:
         self._interrupts = False
         self._driver_event[EVENT_FLAGS_WORD] = EventFlag.DISABLE
 
-    def add(self, address: int, length: int, *, device_writes: bool = False) -> int:
-        """Make a buffer of one piece available; return its id.
-
-        Raises:
-            GuestModelError: The ring is full.
-        """
-        piece = ((address, length),)
-        return self.add_chain((), piece) if device_writes else self.add_chain(piece, ())
-
     def add_chain(self, readable: Sequence[Piece], writable: Sequence[Piece]) -> int:
-        """Make one buffer available of which the device reads some pieces and writes others; return its id.
-
-        Raises:
-            GuestModelError: It has no pieces, or more than the ring has free descriptors; nothing was added then.
-        """
+        """As :class:`BufferRing` says; return its id."""
         pieces = (*readable, *writable)
-        if not pieces:
-            raise GuestModelError("a buffer without any piece")
-        if len(pieces) > self.num_free:
-            raise GuestModelError(f"a ring of {self.geometry.queue_size} is full")
+        check_pieces(pieces, num_free=self.num_free, queue_size=self.geometry.queue_size)
         buffer_id = self._free_ids.pop()
         for number in reversed(range(len(pieces))):
             flags = int(PackedFlag.WRITE) if number >= len(readable) else 0

@@ -24,6 +24,12 @@ class RingAreas(NamedTuple):
 
 def make_ring(ram: Ram, memory: KernelMemory, features: int, queue_size: int) -> tuple[Ring, RingAreas]:
     """Return a new ring and where it lies."""
+    ring, areas = _make(ram, memory, features, queue_size)
+    ring.in_order = bool(features & RingFeature.IN_ORDER)
+    return ring, areas
+
+
+def _make(ram: Ram, memory: KernelMemory, features: int, queue_size: int) -> tuple[Ring, RingAreas]:
     event_idx = bool(features & RingFeature.EVENT_IDX)
     if features & RingFeature.RING_PACKED:
         packed = PackedRingGeometry(queue_size)

@@ -12,7 +12,7 @@ Rules of this file:
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
 from protocol.shared_words import full_barrier, words16, words32
 from protocol.split_ring import (
@@ -30,11 +30,9 @@ from protocol.split_ring import (
     need_event,
 )
 
+from .buffers import BufferRing, Piece, check_pieces
 from .errors import GuestModelError
 from .ram import Ram
-
-Piece: TypeAlias = tuple[int, int]
-"""Guest-physical address and length of a part of a buffer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,7 @@ class RingAddresses:
     used_ring: int
 
 
-class DriverRing:
+class DriverRing(BufferRing):
     """A split ring from the driver's side.
 
     Args:
@@ -89,26 +87,10 @@ class DriverRing:
         if not self._event_idx:
             self._avail[FLAGS_WORD] = RingFlag.NO_INTERRUPT
 
-    def add(self, address: int, length: int, *, device_writes: bool = False) -> int:
-        """Make a buffer of one piece available; return its head.
-
-        Raises:
-            GuestModelError: The ring is full.
-        """
-        piece = ((address, length),)
-        return self.add_chain((), piece) if device_writes else self.add_chain(piece, ())
-
     def add_chain(self, readable: Sequence[Piece], writable: Sequence[Piece]) -> int:
-        """Make one buffer available of which the device reads some pieces and writes others; return its head.
-
-        Raises:
-            GuestModelError: It has no pieces, or more than the ring has free descriptors; nothing was added then.
-        """
+        """As :class:`BufferRing` says; return its head."""
         pieces = (*readable, *writable)
-        if not pieces:
-            raise GuestModelError("a buffer without any piece")
-        if len(pieces) > len(self._free):
-            raise GuestModelError(f"a ring of {self.geometry.queue_size} is full")
+        check_pieces(pieces, num_free=self.num_free, queue_size=self.geometry.queue_size)
         indices = [self._free.popleft() for _ in pieces]
         self._describe(indices, pieces, len(readable))
         head = indices[0]

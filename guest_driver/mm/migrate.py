@@ -24,7 +24,6 @@ from .movable import (
     MIGRATEPAGE_SUCCESS,
     MigrateMode,
     MigrateResult,
-    MovableOperations,
 )
 from .page_flags import PageFlag
 from .vm_events import VmEvent
@@ -33,14 +32,9 @@ _PASSES: Final = 10
 _PATIENT_PASSES: Final = 3
 
 
-def operations_of(mm: MemMap, page: int) -> MovableOperations | None:
-    """Return the operations by which a page is moved; None where its mapping has none."""
-    return mm.movable_operations(page)
-
-
 def isolate(mm: MemMap, page: int) -> bool:
     """Have a page's owner isolate it; False where it is not movable, or not now."""
-    operations = operations_of(mm, page)
+    operations = mm.movable_operations(page)
     return operations is not None and operations.movable(page) and operations.isolate(page)
 
 
@@ -84,7 +78,7 @@ def _pass(
 
 
 def _put_back(mm: MemMap, page: int) -> Thread:
-    operations = operations_of(mm, page)
+    operations = mm.movable_operations(page)
     if operations is not None:
         yield from operations.putback(page)
     else:
@@ -120,7 +114,7 @@ def _move(
         if not may_wait:
             return -errno.EAGAIN
         yield from mm.lock_page(page)
-    operations = operations_of(mm, page)
+    operations = mm.movable_operations(page)
     rc = (yield from operations.migrate(newpage, page, mode)) if operations is not None else -errno.EAGAIN
     mm.unlock_page(page)
     return rc

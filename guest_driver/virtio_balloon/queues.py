@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from protocol.balloon.queues import QueueRole, compact_roles
-from protocol.virtio import RingFeature
 
+from ..buffers import Piece
 from ..kernel_memory import KernelMemory
 from ..rings import Ring, make_ring
-from ..split_ring import Piece
 from .state import BalloonState
 
 
@@ -55,7 +54,6 @@ class Queues:
         memory.alloc(self._buffers_end)
         for index, role in compact_roles(self._vb.features).items():
             ring, areas = make_ring(self._vb.ram, memory, self._vb.features, self._vb.options.queue_size)
-            ring.in_order = bool(self._vb.features & RingFeature.IN_ORDER)
             if role is QueueRole.FREE_PAGE:
                 ring.disable_interrupts()
             self._rings[role] = ring

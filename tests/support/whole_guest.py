@@ -257,7 +257,7 @@ class WholeGuest:
     def put_back(self, page: int) -> None:
         """Give a page back to the balloon that was isolated by hand."""
         self.isolated.remove(page)
-        operations = migrate.operations_of(self.mm, page)
+        operations = self.mm.movable_operations(page)
         assert operations is not None
         self.threads.start(operations.putback(page))
 

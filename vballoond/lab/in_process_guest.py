@@ -20,9 +20,9 @@ from ..transport.in_process import InProcessDevice
 from .guest_view import guest_view_of
 from .highalloc.run import warm_up
 
-_STEPS: Final = (
-    4  # of the guest's threads, before the event loop has its turn: each at most a fraction of a millisecond
-)
+_STEPS: Final = 4
+"""Of the guest's threads, before the event loop has its turn: each takes a fraction of a millisecond at most."""
+
 _INLINE_FRAMES: Final = 256  # a mebibyte is touched in a fraction of a millisecond
 
 
@@ -56,13 +56,13 @@ class InProcessGuest:
             scenario = await offload.run(load_scenario, settings.workload) if settings.workload is not None else None
         except ScenarioError as error:
             raise StartError(f"balloon {settings.name!r}: {error}", exit_status=2) from error
-        seed = zlib.crc32(settings.name.encode())
+        seed = _seed(settings.name)
         guest = await offload.run(Guest, settings.memory, settings.name, interface=settings.interface, seed=seed)
         return cls(service, guest, scenario, offload)
 
     def __init__(self, service: BalloonService, guest: Guest, scenario: Scenario | None, offload: Offload) -> None:
         self.guest: Final = guest
-        self.machine: Final = Machine(guest.mm, zlib.crc32(service.settings.name.encode()))
+        self.machine: Final = Machine(guest.mm, _seed(service.settings.name))
         """Its programs."""
         self._scenario: Final = scenario
         self._service: Final = service
@@ -178,3 +178,8 @@ class InProcessGuest:
             if handle is not None:
                 handle.cancel()
         self._due = self._timer = None
+
+
+def _seed(name: str) -> int:
+    """Of all chance in a guest: the same name, the same guest."""
+    return zlib.crc32(name.encode())

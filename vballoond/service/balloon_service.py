@@ -215,8 +215,7 @@ class BalloonService:
 
     def set_target(self, frames: int) -> int:
         """Begin a resize; return its number. A driver that is not there yet finds the target when it comes."""
-        for effect in self._feed(TargetSet(frames)):
-            self._carry_out(effect)
+        self._feed_and_carry_out(TargetSet(frames))
         number = self.resizing.begin(frames, self.actual_frames)
         self._observe_resize()
         return number
@@ -233,13 +232,11 @@ class BalloonService:
 
     def start_hinting(self, *, acknowledge_on_stop: bool) -> None:
         """Have the driver list its free memory; a round that is under way is over with it."""
-        for effect in self._feed(HintingStarted(self.clock.now(), acknowledge_on_stop)):
-            self._carry_out(effect)
+        self._feed_and_carry_out(HintingStarted(self.clock.now(), acknowledge_on_stop))
 
     def stop_hinting(self) -> None:
         """Let the driver have again what it listed."""
-        for effect in self._feed(HintingStopped()):
-            self._carry_out(effect)
+        self._feed_and_carry_out(HintingStopped())
 
     @property
     def state_name(self) -> StateName:
@@ -288,6 +285,11 @@ class BalloonService:
         self.log.warning("balloon broken", reason=reason)
         self._link.broken()
 
+    def _feed_and_carry_out(self, fact: Fact) -> None:
+        """Tell the device of what asks for nothing that takes waiting."""
+        for effect in self._feed(fact):
+            self._carry_out(effect)
+
     def _carry_out(self, effect: Effect) -> None:
         """Do at once what needs no waiting."""
         match effect:
@@ -309,8 +311,7 @@ class BalloonService:
 
     def _statistics_due(self) -> None:
         if self.broken_reason is None:
-            for effect in self._feed(StatisticsDue()):
-                self._carry_out(effect)
+            self._feed_and_carry_out(StatisticsDue())
 
     def _clamp_target(self) -> None:
         """A target that was set before the memory was known may be more than there is."""

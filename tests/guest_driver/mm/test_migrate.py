@@ -6,7 +6,7 @@ from support.mm import Owner, booted, check_zone, laid_out, memory_of, run, star
 from guest_driver.errors import KernelBugError
 from guest_driver.mm.compact_control import Cc, make_control
 from guest_driver.mm.compact_zone import release_freepages
-from guest_driver.mm.migrate import isolate, migrate_owned, operations_of, put_back_owned
+from guest_driver.mm.migrate import isolate, migrate_owned, put_back_owned
 from guest_driver.mm.movable import MIGRATEPAGE_BALLOON_SUCCESS, MigrateMode
 from guest_driver.mm.page_flags import PageFlag
 from guest_driver.mm.vm_events import VmEvent
@@ -56,7 +56,7 @@ class Rig:
 def test_pages_of_no_operations_are_not_isolated():
     mm = memory_of(booted(BLOCK))
     mm.mapping[5] = mm.register(object())
-    assert operations_of(mm, 5) is None
+    assert mm.movable_operations(5) is None
     assert not isolate(mm, 5)
 
 
