@@ -98,6 +98,11 @@ class BalloonService:
         """What the driver acknowledged; 0 before it has."""
         return self.device.state.features
 
+    @property
+    def running_queues(self) -> tuple[int, ...]:
+        """The numbers of the queues that run."""
+        return tuple(self._queues)
+
     def connect(self, link: Link) -> None:
         """A front-end is there; its queues do not run yet."""
         self.started = False

@@ -60,9 +60,27 @@ async def test_a_balloon_waits_until_its_driver_is_ready(driver, service) -> Non
     assert service.state_name == "running"
 
 
-async def test_features_that_were_not_offered_are_not_negotiated(driver, service) -> None:
-    driver.load(INFLATE, features=RING_FEATURES | RingFeature.RING_PACKED | BalloonFeature.PAGE_REPORTING)
-    assert service.negotiated_features == RING_FEATURES
+async def test_a_driver_that_goes_on_with_features_that_were_refused_breaks_the_balloon(driver, service) -> None:
+    driver.load(INFLATE, DEFLATE, features=RING_FEATURES | BalloonFeature.PAGE_REPORTING)
+    assert service.state_name == "broken"
+    assert service.broken_reason.startswith("set-up: the driver says DRIVER_OK, though its features were not agreed to")
+    assert service.negotiated_features == 0
+    assert driver.device.status() == READY & ~DeviceStatus.FEATURES_OK | DeviceStatus.NEEDS_RESET
+    driver.request(INFLATE, pfns([driver.guest.first_free_pfn()]))
+    driver.device.driver_ok()
+    await settled(service)
+    assert (driver.used(INFLATE), driver.config_interrupts, service.device.counters.guest_errors) == (None, 1, 1)
+
+    driver.device.reset()
+    await settled(service)
+    driver.load(INFLATE, DEFLATE)
+    assert (service.state_name, service.negotiated_features) == ("running", RING_FEATURES)
+
+
+async def test_features_stay_refused_or_agreed_on_whatever_is_chosen_while_the_device_runs(driver, service) -> None:
+    driver.load(INFLATE, DEFLATE)
+    driver.device.accept_features(RING_FEATURES | BalloonFeature.PAGE_REPORTING)
+    assert (driver.device.status(), service.negotiated_features) == (READY, RING_FEATURES)
 
 
 async def test_a_request_is_served_and_its_queue_interrupted(driver, service) -> None:

@@ -15,8 +15,6 @@ Rules of this file:
 """
 
 import functools
-import os
-import select
 import socket
 from dataclasses import dataclass
 from typing import Final
@@ -33,7 +31,7 @@ from ...errors import FrontEndError
 from ...memory.guest_memory import GuestMemory
 from ...service.balloon_service import BalloonService
 from ...service.queue import Start
-from ..doorbell import KickReader, ring
+from ..doorbell import Kicks, check_doorbell, ring, send
 from ..features import offered_features
 from .changes import Change, Offer, change_of
 from .channel import Channel, Message
@@ -79,7 +77,7 @@ class Backend:
         self._service: Final = service
         self._channel: Final = Channel(connection)
         self._descriptors: Final = Descriptors()
-        self._kicks: Final[dict[int, KickReader]] = {}
+        self._kicks: Final = Kicks(service.kick)
         self._config_change_due = False
         self._log: Final = structlog.get_logger().bind(balloon=service.settings.name)
         self._offer: Final = Offer(offered_features(service.settings) | F_PROTOCOL_FEATURES, PROTOCOL_FEATURES)
@@ -154,7 +152,7 @@ class Backend:
     def _prepare(self, change: Change) -> _Preparation:
         for name, fd in change.store.items():
             if not is_memory_name(name):
-                _check_doorbell(fd)
+                check_doorbell(fd)
         present = self._service.memory
         memory = present
         if {memory_name(place) for place in change.session.regions} & change.store.keys() or (
@@ -177,7 +175,7 @@ class Backend:
     def _stop_rings(self, indices: frozenset[int], session: Session) -> Session:
         """Stop rings; return ``session`` with the positions at which they stopped, where it has none of its own."""
         for index in indices:
-            self._kicks.pop(index).close()
+            self._kicks.forget(index)
             position = self._service.stop_queue(index)
             if not session.vrings[index].renewed:
                 session = session.with_vring(index, base=position)
@@ -190,19 +188,15 @@ class Backend:
             unmap(before.regions, keep=memory)
 
     def _adopt_descriptors(self, change: Change) -> None:
-        changed = change.store.keys() | set(change.drop)
-        for index, reader in self._kicks.items():
-            if kick_name(index) in changed:
-                reader.close()
+        kicks = {index: kick_name(index) for index in self._service.running_queues}
+        changed = {index for index, name in kicks.items() if name in change.store or name in change.drop}
+        for index in changed:
+            self._kicks.forget(index)
         self._descriptors.drop(change.drop)
         self._descriptors.store(change.store)
-        for name, fd in change.store.items():
-            if not is_memory_name(name):
-                os.set_blocking(fd, False)
-        for index in self._kicks:
-            if kick_name(index) in changed:
-                self._listen(index)
-                self._service.kick(index)
+        for index in changed:
+            self._listen(index)
+            self._service.kick(index)
 
     def _start_ring(self, index: int, role: QueueRole) -> None:
         self._listen(index)
@@ -220,8 +214,7 @@ class Backend:
         self.session = self.session.with_vring(index, renewed=False)
 
     def _listen(self, index: int) -> None:
-        fd = self._descriptors[kick_name(index)]
-        self._kicks[index] = KickReader(fd, functools.partial(self._service.kick, index))
+        self._kicks.listen(index, self._descriptors[kick_name(index)])
 
     def _notify(self, name: str) -> None:
         fd = self._descriptors.get(name)
@@ -235,26 +228,16 @@ class Backend:
         if fd is None:
             return
         try:
-            self._config_change_due = os.write(fd, _CONFIG_CHANGE) != len(_CONFIG_CHANGE)
+            self._config_change_due = send(fd, _CONFIG_CHANGE) != len(_CONFIG_CHANGE)
         except OSError as error:
             # The channel is full or gone. A front-end that still reads is told after its next message.
             self._log.warning("config change not announced", reason=error.strerror)
 
     async def _leave(self) -> None:
         async with self._service.lock:
-            for reader in self._kicks.values():
-                reader.close()
+            self._kicks.close()
             memory = self._service.memory
             self._service.disconnect()
             unmap(memory.regions, keep=self._service.memory)
             self._descriptors.close()
             self._channel.close()
-
-
-def _check_doorbell(fd: int) -> None:
-    """Refuse what cannot be waited for, before anything depends on it."""
-    try:
-        with select.epoll() as probe:
-            probe.register(fd, select.EPOLLIN)
-    except OSError as error:
-        raise FrontEndError(f"a descriptor that cannot be waited for: {error.strerror}") from error
