@@ -25,6 +25,7 @@ from vballoond.transport.vhost_user.session import (
     kick_name,
     memory_name,
 )
+from vballoond.virtqueue.state import RingState
 
 FEATURES = RingFeature.VERSION_1 | RingFeature.EVENT_IDX | BalloonFeature.STATS_VQ | F_PROTOCOL_FEATURES
 OFFER = Offer(FEATURES, PROTOCOL_FEATURES)
@@ -56,7 +57,9 @@ def address(index: int = 0, **parts: int) -> VringAddress:
 def running(*indices: int, features: int = FEATURES) -> Session:
     session = Session(features=features, protocol_features=PROTOCOL_FEATURES, regions=(place_of(LOW),))
     for index in indices:
-        session = session.with_vring(index, size=128, base=7, address=address(index), enabled=True, started=True)
+        session = session.with_vring(
+            index, size=128, state=RingState(7), address=address(index), enabled=True, started=True
+        )
     assert set(session.running()) == set(indices)
     return session
 
@@ -85,7 +88,7 @@ def test_setting_features_takes_them_and_stops_the_rings_but_leaves_them_enabled
     assert made.session.running() == {}
     assert [vring.enabled for vring in made.session.vrings] == [True, True, False, False, False]
     assert set(made.drop) >= ALL_KICKS
-    assert made.session.vrings[0].base == 7
+    assert made.session.vrings[0].state.base == 7
 
 
 def test_a_feature_that_was_not_offered_is_refused() -> None:
@@ -285,7 +288,7 @@ def test_a_ring_part_that_is_not_aligned_is_refused(part: str, alignment: int) -
 @pytest.mark.parametrize("base", [0, 1, 0xFFFF])
 def test_setting_a_position_takes_it_as_the_front_ends_and_stops_the_ring(base: int) -> None:
     made = change(running(0), Request.SET_VRING_BASE, vring_state(0, base))
-    assert (made.session.vrings[0].base, made.session.vrings[0].renewed) == (base, True)
+    assert (made.session.vrings[0].state.base, made.session.vrings[0].renewed) == (base, True)
     assert made.session.running() == {}
 
 

@@ -11,6 +11,7 @@ from protocol.vhost_user.requests import Request
 from vballoond.transport.vhost_user.changes import RULES, Offer
 from vballoond.transport.vhost_user.replies import reply_to
 from vballoond.transport.vhost_user.session import Session
+from vballoond.virtqueue.state import RingState
 
 OFFER = Offer(F_PROTOCOL_FEATURES | 0x1_3000_0013, ProtocolFeature.REPLY_ACK | ProtocolFeature.MQ)
 WITH_ACK = Session(protocol_features=ProtocolFeature.REPLY_ACK)
@@ -73,7 +74,7 @@ def test_an_unknown_message_is_refused_where_somebody_waits(request_number: int)
 
 
 def test_a_position_is_answered_from_the_session() -> None:
-    session = Session().with_vring(2, base=0xFFFE)
+    session = Session().with_vring(2, state=RingState(0xFFFE))
     assert answer(session, Request.GET_VRING_BASE, vring_state(2)) == vring_state(2, 0xFFFE)
 
 

@@ -20,6 +20,7 @@ from vballoond.transport.vhost_user.session import (
     kick_name,
     memory_name,
 )
+from vballoond.virtqueue.state import RingState
 
 STATS = BalloonFeature.STATS_VQ
 REPORTING = BalloonFeature.PAGE_REPORTING
@@ -87,8 +88,8 @@ def test_a_ring_that_no_feature_has_a_use_for_does_not_run() -> None:
 @given(st.integers(0, MAX_QUEUES - 1), st.integers(0, 0xFFFF))
 def test_changing_one_ring_leaves_the_others_and_the_session_before_alone(index: int, base: int) -> None:
     before = session_with(*range(MAX_QUEUES))
-    after = before.with_vring(index, base=base, renewed=True)
-    assert after.vrings[index] == Vring(**READY, base=base, renewed=True)
+    after = before.with_vring(index, state=RingState(base), renewed=True)
+    assert after.vrings[index] == Vring(**READY, state=RingState(base), renewed=True)
     for other in set(range(MAX_QUEUES)) - {index}:
         assert after.vrings[other] == before.vrings[other] == Vring(**READY)
 
