@@ -103,7 +103,7 @@ class Daemon:
         config = directory / "vballoond.toml"
         config.write_text(configuration())
         self._process: Final = subprocess.Popen(  # noqa: S603 (this very program)
-            [sys.executable, "-m", "vballoond", "serve", "--config", config],
+            [sys.executable, "-m", "vballoond", "serve", "--no-keeper", "--config", config],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -19,6 +19,7 @@ from guest_driver.ram import Ram
 from guest_driver.rings import Ring, RingAreas, make_ring
 from protocol.balloon.features import BalloonFeature
 from protocol.balloon.queues import QueueRole, compact_roles
+from protocol.packed_ring import FRESH_BASE
 from protocol.vhost_user.features import F_PROTOCOL_FEATURES, ProtocolFeature
 from protocol.vhost_user.header import MESSAGE_HEADER
 from protocol.vhost_user.payloads import (
@@ -158,9 +159,10 @@ class Monitor:
         descriptors, driver_area, device_area = (USER_BASE + address for address in self.areas[index])
         address = VringAddress(index, 0, descriptors, device_area, driver_area, (1 << 64) - 1)
         doorbells = self.doorbells[index]
+        packed = self.features & RingFeature.RING_PACKED
         return [
             Said(Request.SET_VRING_NUM, vring_state(index, self.queue_size)),
-            Said(Request.SET_VRING_BASE, vring_state(index)),
+            Said(Request.SET_VRING_BASE, vring_state(index, FRESH_BASE if packed else 0)),
             Said(Request.SET_VRING_ADDR, VRING_ADDRESS.pack(address)),
             Said(Request.SET_VRING_ERR, u64(index), (doorbells.error,)),
             Said(Request.SET_VRING_CALL, u64(index), (doorbells.call,)),

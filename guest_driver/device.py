@@ -12,7 +12,10 @@ class VirtioDevice(Protocol):
         """Return the feature bits that the device offers."""
 
     def accept_features(self, features: int) -> None:
-        """Acknowledge a subset of them, before any queue is set up."""
+        """Acknowledge a subset of them, before any queue is set up.
+
+        :meth:`status` has FEATURES_OK then, unless the device cannot work with these.
+        """
 
     def read_config(self, offset: int, length: int) -> bytes:
         """Return a piece of the device's configuration space."""

@@ -1,4 +1,4 @@
-"""What a hostile driver works with: its memory, split rings that it writes by hand, the doorbells, the configuration.
+"""What a hostile driver works with: its memory, rings that it writes by hand, the doorbells, the configuration.
 
 Rules of this file:
 
@@ -13,19 +13,15 @@ from typing import Final
 
 from protocol.balloon.page_frames import FRAME_BYTES, PAGE_FRAME, PageFrame
 from protocol.balloon.queues import QueueRole
-from protocol.shared_words import words16
-from protocol.split_ring import (
-    AVAIL_RING_WORD,
-    DESCRIPTOR,
-    IDX_WORD,
-    INDEX_MASK,
-    Descriptor,
-    DescriptorFlag,
-    SplitRingGeometry,
-)
+from protocol.balloon.statistics import STATISTIC, Statistic
+from protocol.split_ring import DescriptorFlag
+from protocol.virtio import RingFeature
 
 from ..ram import Ram
 from ..rings import RingAreas
+from .packed_by_hand import PackedByHand
+from .ring_by_hand import Element, RingByHand
+from .split_by_hand import SplitByHand
 
 _MIB: Final = 1 << 20
 
@@ -52,65 +48,10 @@ def areas_of(index: int) -> RingAreas:
     return RingAreas(base, base + _AVAIL_AT, base + _USED_AT)
 
 
-class HandWrittenRing:
-    """The driver's half of a split ring, without any of its care.
-
-    Args:
-        ram: The guest's memory.
-        areas: Where the ring lies; zeroed.
-        queue_size: Its entries.
-    """
-
-    def __init__(self, ram: Ram, areas: RingAreas, queue_size: int) -> None:
-        self.areas: Final = areas
-        self.geometry: Final = SplitRingGeometry(queue_size)
-        for address, length in self.parts:
-            ram.write(address, bytes(length))
-        self._ram: Final = ram
-        self._avail: Final = words16(ram.view(areas.driver_area, self.geometry.avail_ring_bytes))
-        self._used: Final = words16(ram.view(areas.device_area, self.geometry.used_ring_bytes))
-
-    @property
-    def parts(self) -> tuple[tuple[int, int], ...]:
-        """Address and length of each part, the device's own last."""
-        sizes = self.geometry.descriptor_table_bytes, self.geometry.avail_ring_bytes, self.geometry.used_ring_bytes
-        return tuple(zip(self.areas, sizes, strict=True))
-
-    def describe(self, index: int, addr: int, length: int, flags: int = 0, following: int = 0) -> None:
-        """Write a descriptor, behind the table's end too."""
-        self._ram.write(
-            self.areas.descriptors + index * DESCRIPTOR.size,
-            DESCRIPTOR.pack(Descriptor(addr, length, flags, following)),
-        )
-
-    def offer(self, *heads: int) -> None:
-        """Make chains available."""
-        for head in heads:
-            self._avail[AVAIL_RING_WORD + self.avail_idx % self.geometry.queue_size] = head
-            self.avail_idx += 1
-
-    @property
-    def avail_idx(self) -> int:
-        """The index that publishes available chains."""
-        return self._avail[IDX_WORD]
-
-    @avail_idx.setter
-    def avail_idx(self, value: int) -> None:
-        self._avail[IDX_WORD] = value & INDEX_MASK
-
-    @property
-    def used_idx(self) -> int:
-        """The index that publishes used buffers; only a device may write it."""
-        return self._used[IDX_WORD]
-
-    @used_idx.setter
-    def used_idx(self, value: int) -> None:
-        self._used[IDX_WORD] = value & INDEX_MASK
-
-    def close(self) -> None:
-        """Release the views of memory."""
-        self._avail.release()
-        self._used.release()
+def ring_by_hand(ram: Ram, areas: RingAreas, queue_size: int, features: int) -> RingByHand:
+    """Return an empty ring of the format that was negotiated."""
+    made = PackedByHand if features & RingFeature.RING_PACKED else SplitByHand
+    return made(ram, areas, queue_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +66,35 @@ class HostileDriver:
     """
 
     ram: Ram
-    rings: Mapping[QueueRole, HandWrittenRing]
+    rings: Mapping[QueueRole, RingByHand]
     kick: Callable[[QueueRole], None]
     write_config: Callable[[int, bytes], None]
 
-    def send(self, role: QueueRole, *heads: int) -> None:
-        """Make chains available and kick."""
-        self.rings[role].offer(*heads)
+    def split(self, role: QueueRole) -> SplitByHand:
+        """Return a ring, for what is about split rings only."""
+        ring = self.rings[role]
+        assert isinstance(ring, SplitByHand)
+        return ring
+
+    def packed(self, role: QueueRole) -> PackedByHand:
+        """Return a ring, for what is about packed rings only."""
+        ring = self.rings[role]
+        assert isinstance(ring, PackedByHand)
+        return ring
+
+    def chain(self, role: QueueRole, *elements: Element) -> None:
+        """Send one buffer of several pieces."""
+        self.rings[role].add(*elements)
+        self.kick(role)
+
+    def one(self, role: QueueRole, addr: int, length: int, flags: int = 0) -> None:
+        """Send one buffer of one piece."""
+        self.chain(role, Element(addr, length, flags))
+
+    def many(self, role: QueueRole, element: Element, count: int) -> None:
+        """Send the same piece in many buffers."""
+        for _ in range(count):
+            self.rings[role].add(element)
         self.kick(role)
 
     def request(self, role: QueueRole, data: bytes, flags: int = 0) -> None:
@@ -139,15 +102,13 @@ class HostileDriver:
         self.ram.write(ROOM, data)
         self.one(role, ROOM, len(data), flags)
 
-    def one(self, role: QueueRole, addr: int, length: int, flags: int = 0) -> None:
-        """Send a chain of one descriptor."""
-        self.rings[role].describe(0, addr, length, flags)
-        self.send(role, 0)
-
-    def indirect(self, *table: Descriptor) -> None:
+    def indirect(self, table: bytes) -> None:
         """Send an indirect table on the inflateq."""
-        data = b"".join(map(DESCRIPTOR.pack, table))
-        self.request(QueueRole.INFLATE, data, DescriptorFlag.INDIRECT)
+        self.request(QueueRole.INFLATE, table, DescriptorFlag.INDIRECT)
+
+    def give_statistics(self) -> None:
+        """Send a statistics buffer, which the device holds until it wants others."""
+        self.request(QueueRole.STATS, STATISTIC.pack(Statistic(0, 0)))
 
 
 def pfns(numbers: Iterable[int]) -> bytes:

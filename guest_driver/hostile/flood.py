@@ -7,6 +7,7 @@ from protocol.balloon.statistics import STATISTIC, Statistic
 
 from .attack import attack
 from .driver import ROOM, HostileDriver
+from .ring_by_hand import Element
 
 _STATS: Final = QueueRole.STATS
 _LARGE: Final = 256
@@ -16,9 +17,7 @@ _UNKNOWN_TAG: Final = 0xFFFF
 def _flood(driver: HostileDriver, buffers: int) -> None:
     data = STATISTIC.pack(Statistic(0, 0))
     driver.ram.write(ROOM, data)
-    for head in range(buffers):
-        driver.rings[_STATS].describe(head, ROOM, len(data))
-    driver.send(_STATS, *range(buffers))
+    driver.many(_STATS, Element(ROOM, len(data)), buffers)
 
 
 @attack("5.5.6.3.1", role=_STATS, completes=1)
@@ -39,25 +38,23 @@ def statistics_nobody_knows(driver: HostileDriver) -> None:
     driver.request(_STATS, STATISTIC.pack(Statistic(_UNKNOWN_TAG, (1 << 64) - 1)) * 1600 + b"\0\0\0\0\0")
 
 
-@attack("2.7.13.4", completes=0)
+@attack("2.7.13.4, 2.8.21.2", completes=0)
 def kick_storm(driver: HostileDriver) -> None:
-    """2.7.13.4: a kick says that something was made available; nothing was, a hundred thousand times."""
+    """2.7.13.4, 2.8.21.2: a kick says that something was made available; nothing was, a hundred thousand times."""
     for _ in range(100_000):
         driver.kick(QueueRole.INFLATE)
 
 
-@attack("2.7.13.4", completes=0)
+@attack("2.7.13.4, 2.8.21.2", completes=0)
 def kicks_of_a_queue_there_is_not(driver: HostileDriver) -> None:
-    """2.7.13.4: a kick is of a queue that was set up."""
+    """2.7.13.4, 2.8.21.2: a kick is of a queue that was set up."""
     driver.kick(QueueRole.FREE_PAGE)
 
 
-@attack("2.7.13", completes=_LARGE, queue_size=_LARGE)
+@attack("2.7.13, 2.8.21", completes=_LARGE, queue_size=_LARGE)
 def queue_full_of_empty_requests(driver: HostileDriver) -> None:
-    """2.7.13: a buffer has something in it; a whole queue of these has not."""
-    for head in range(_LARGE):
-        driver.rings[QueueRole.INFLATE].describe(head, ROOM, 0)
-    driver.send(QueueRole.INFLATE, *range(_LARGE))
+    """2.7.13, 2.8.21: a buffer has something in it; a whole queue of these has not."""
+    driver.many(QueueRole.INFLATE, Element(ROOM, 0), _LARGE)
 
 
 ATTACKS: Final = (

@@ -5,7 +5,7 @@ from typing import Final
 from protocol.balloon.page_frames import FRAME_BYTES
 from protocol.balloon.queues import QueueRole
 
-from .attack import attack
+from .attack import SPLIT, attack
 from .driver import HOLE, SPARE, UPPER, HostileDriver, areas_of, frames, pfns
 
 _INFLATE: Final = QueueRole.INFLATE
@@ -68,7 +68,7 @@ def deflate_of_frames_beyond_memory(driver: HostileDriver) -> None:
     driver.request(_DEFLATE, pfns([frames(UPPER).stop, frames(HOLE).start, 0xFFFFFFFF]))
 
 
-@attack("5.5.6.1", gives=range(_OWN_AVAILABLE_RING, _OWN_AVAILABLE_RING + 1))
+@attack("5.5.6.1", formats=SPLIT, gives=range(_OWN_AVAILABLE_RING, _OWN_AVAILABLE_RING + 1))
 def its_own_ring_in_the_balloon(driver: HostileDriver) -> None:
     """5.5.6.1: a page in the balloon is not used; the available ring is in this one, and its index falls back to 0."""
     driver.request(_INFLATE, pfns([_OWN_AVAILABLE_RING]))

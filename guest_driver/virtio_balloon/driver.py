@@ -2,18 +2,20 @@
 
 Rules of this file, each of which a device can see:
 
-* The order of probing: features, queues, the first statistics, what memory asks of the balloon (shrinker, out-of-memory
-  notifier), poison_val, page reporting, DRIVER_OK, and then the target that is there by then.
+* The order of probing: features, to which the device must agree, queues, the first statistics, what memory asks of
+  the balloon (shrinker, out-of-memory notifier), poison_val, page reporting, DRIVER_OK, and then the target that is
+  there by then.
 * The order of removing: nothing new is begun, what is under way ends, every page goes back to the guest and the host
   is told so, then the device is reset. Freezing is the second half of it, and restoring the first half of probing: all
   that was registered with the guest stays, and poison_val is not written again. Reports of free pages rest in between:
   Linux leaves it to chance that none is due.
 """
 
+import errno
 from typing import Final
 
 from protocol.balloon.queues import QueueRole
-from protocol.virtio import DeviceStatus
+from protocol.virtio import DeviceStatus, RingFeature
 
 from ..balloon_compaction import BalloonPages, make_balloon_pages
 from ..device import VirtioDevice
@@ -95,10 +97,16 @@ class VirtioBalloon:
         """Bind to the device: negotiate, set up the queues, and follow the target that it has by then.
 
         Raises:
-            ProbeError: A ring is too small for what it is for, or free pages are reported to another device already.
-                The device is reset then, and nothing of the driver is left with the guest.
+            ProbeError: The device refuses the features; or a ring is too small for what it is for, or free pages are
+                reported to another device already, and the device is reset. Nothing of the driver is left with the
+                guest.
         """
         self._vb.features = validated(self._vb.device.device_features(), self._vb.options)
+        try:
+            self._accept_features()
+        except ProbeError:
+            self.pages.close()
+            raise
         self._init_vqs()
         try:
             self.hinting.register()
@@ -133,7 +141,12 @@ class VirtioBalloon:
         yield from self._remove_common()
 
     def restore(self) -> None:
-        """Bind to the device again, with the features that were negotiated, and follow its target."""
+        """Bind to the device again, with the features that were negotiated, and follow its target.
+
+        Raises:
+            ProbeError: The device refuses them now. The driver stays frozen.
+        """
+        self._accept_features()
         self._vb.stop_update = False
         self._init_vqs()
         self._vb.device.driver_ok()
@@ -158,8 +171,14 @@ class VirtioBalloon:
             self._vb.mm.kernel.queue_work(self._sizing.work)
             self.hinting.config_changed()
 
+    def _accept_features(self) -> None:
+        """virtio_features_ok(): without VERSION_1 there is no FEATURES_OK to look for."""
+        device = self._vb.device
+        device.accept_features(self._vb.features)
+        if self._vb.features & RingFeature.VERSION_1 and not device.status() & DeviceStatus.FEATURES_OK:
+            raise ProbeError(errno.ENODEV, f"the device refuses features {self._vb.features:#x}")
+
     def _init_vqs(self) -> None:
-        self._vb.device.accept_features(self._vb.features)
         self._queues.set_up()
         if QueueRole.STATS in self._queues:
             self._statistics.prime()

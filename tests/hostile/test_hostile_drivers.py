@@ -12,14 +12,14 @@ from guest_driver.hostile import ATTACKS, Attack
 from guest_driver.hostile.driver import (
     FILE_BYTES,
     LOWER,
-    ROOM,
     SPARE,
     UPPER,
-    HandWrittenRing,
     HostileDriver,
     areas_of,
     pfns,
+    ring_by_hand,
 )
+from guest_driver.hostile.ring_by_hand import FORMATS, RingByHand, RingFormat
 from guest_driver.ram import Ram
 from protocol.balloon.config_space import BALLOON_CONFIG
 from protocol.balloon.features import BalloonFeature
@@ -61,6 +61,15 @@ REASONS: Final = {
     "available_index_backwards": "inflateq: the available index is 65535 ahead in a queue of 8",
     "head_out_of_range": "inflateq: head 8 in a queue of 8",
     "its_own_ring_in_the_balloon": "inflateq: the available index is 65535 ahead in a queue of 8",
+    "list_that_is_available_in_part": "inflateq: descriptor 1, number 1 of a list, is not available",
+    "list_that_was_used_in_part": "inflateq: descriptor 1, number 1 of a list, is not available",
+    "list_over_two_laps": "inflateq: descriptor 1, number 1 of a list, is not available",
+    "list_longer_than_the_ring": "inflateq: a list from descriptor 0 has more than 8 descriptors",
+    "more_in_flight_than_the_ring_has": "statsq: 9 descriptors in flight in a queue of 8",
+    "id_beyond_the_queue": "inflateq: buffer id 8 in a queue of 8",
+    "id_twice_in_flight": "statsq: buffer id 0 was made available again before it was used",
+    "table_at_the_beginning_of_a_list": "inflateq: an indirect descriptor in a list of 2",
+    "table_at_the_end_of_a_list": "inflateq: an indirect descriptor in a list of 2",
 }
 """Why an attack that breaks the balloon does."""
 
@@ -73,6 +82,12 @@ COUNTED: Final = {
     "frames_beyond_memory": {"foreign_frames": 16, "inflated_frames": 16},
     "frames_in_a_hole": {"foreign_frames": 3, "inflated_frames": 0},
     "frames_listed_twice": {"repeated_frames": 32, "inflated_frames": 16},
+    "flags_rewritten_while_the_device_has_the_buffer": {"statistics_updates": 2},
+    "id_given_again_before_it_came_back": {"repeated_frames": 32, "inflated_frames": 16},
+    "its_own_descriptors_in_the_balloon": {"inflated_frames": 1},
+    "descriptors_marked_as_used": {"inflate_requests": 0},
+    "flags_of_used_after_publishing": {"inflate_requests": 0},
+    "table_with_flags_of_the_ring": {"inflate_requests": 1, "inflated_frames": 16},
     "head_that_is_in_flight": {"repeated_frames": 32, "inflated_frames": 16},
     "readable_where_writable_is_due": {"reporting_requests": 1, "reported_frames": 0},
     "report_of_4_gib": {"reporting_requests": 1, "reported_frames": 16},
@@ -95,37 +110,43 @@ FILLING: Final = b"\xa5"
 class HostileGuest:
     """A guest with a hole in its memory, in a file that is larger than both; its driver has queues that run."""
 
-    def __init__(self, service: BalloonService, queue_size: int = 8, *, indirect: bool = True) -> None:
+    def __init__(self, service: BalloonService, attack: Attack, ring_format: RingFormat) -> None:
         self.ram: Final = Ram(FILE_BYTES, "hostile")
         self.ram.write(0, FILLING * FILE_BYTES)
         self.regions: Final = [
             MappedRegion(RegionPlace(part.start, len(part), part.start, part.start), self.ram.fd)
             for part in (LOWER, UPPER)
         ]
-        self.rings: dict[QueueRole, HandWrittenRing] = {}
+        self.rings: dict[QueueRole, RingByHand] = {}
         self.interrupts: list[int] = []
         self.offers_again = False
         self.device: Final = InProcessDevice(service, GuestMemory(self.regions), self)
-        self.features: Final = FEATURES | (RingFeature.INDIRECT_DESC if indirect else 0)
-        self.queue_size: Final = queue_size
+        self.features: Final = FEATURES | attack.features(ring_format)
+        self._attack: Final = attack
+        self._service: Final = service
 
     def queue_interrupt(self, index: int) -> None:
         self.interrupts.append(index)
         if self.offers_again:
-            self.rings[QueueRole.INFLATE].offer(0)
+            self.rings[QueueRole.INFLATE].add_again()
 
     def config_interrupt(self) -> None:
         pass
 
-    def load(self) -> HostileDriver:
-        """Set up fresh queues and have them run."""
+    async def load(self) -> HostileDriver:
+        """Set up fresh queues and have them run, up to where the attack begins."""
         self.close_rings()
         self.device.accept_features(self.features)
         for role, index in NUMBERS.items():
-            self.rings[role] = HandWrittenRing(self.ram, areas_of(index), self.queue_size)
-            self.device.set_up_queue(index, self.queue_size, *areas_of(index))
+            self.rings[role] = ring_by_hand(self.ram, areas_of(index), self._attack.queue_size, self.features)
+            self.device.set_up_queue(index, self._attack.queue_size, *areas_of(index))
         self.device.driver_ok()
-        return HostileDriver(self.ram, self.rings, self.kick, self.device.write_config)
+        driver = HostileDriver(self.ram, self.rings, self.kick, self.device.write_config)
+        if self._attack.held:
+            driver.give_statistics()
+            await served(self._service)
+            assert self._service.device.state.held_statistics_head is not None
+        return driver
 
     def kick(self, role: QueueRole) -> None:
         self.device.kick(NUMBERS.get(role, len(NUMBERS)))
@@ -135,8 +156,8 @@ class HostileGuest:
         with self.ram.view(0, FILE_BYTES) as view:
             picture = bytearray(view)
         for ring in self.rings.values():
-            address, length = ring.parts[-1]
-            picture[address : address + length] = bytes(length)
+            for address, length in ring.device_parts:
+                picture[address : address + length] = bytes(length)
         return picture
 
     def close_rings(self) -> None:
@@ -155,18 +176,19 @@ class HostileGuest:
 
 
 @asynccontextmanager
-async def attacked(queue_size: int = 8, *, indirect: bool = True) -> AsyncIterator[tuple[BalloonService, HostileGuest]]:
+async def attacked(attack: Attack, ring_format: RingFormat) -> AsyncIterator[tuple[BalloonService, HostileGuest]]:
     settings = BalloonSettings.model_validate(
         {
             "name": "hostile",
             "transport": "in-process",
             "memory": "16MiB",
+            "ring": ring_format,
             "stats_interval_s": 0,
             "features": ["must-tell-host", "stats", "page-reporting"],
         }
     )
     async with running_service(settings) as service:
-        guest = HostileGuest(service, queue_size, indirect=indirect)
+        guest = HostileGuest(service, attack, ring_format)
         try:
             yield service, guest
         finally:
@@ -202,15 +224,14 @@ def held(service: BalloonService) -> list[int]:
     return [pfn for part in ranges for pfn in range(part.first, part.end)]
 
 
-def by_name(attack: Attack) -> str:
-    return attack.name
+CASES: Final = [(attack, ring_format) for attack in ATTACKS for ring_format in attack.formats]
+NOTHING_YET: Final = next(attack for attack in ATTACKS if attack.name == "empty_array")
+"""An attack that asks for nothing in particular, for a guest in which another thing is tried."""
 
-
-every_attack = pytest.mark.parametrize("attack", ATTACKS, ids=by_name)
-
-
-def in_its_guest(attack: Attack):
-    return attacked(attack.queue_size, indirect=attack.indirect)
+every_attack = pytest.mark.parametrize(
+    ("attack", "ring_format"), CASES, ids=[f"{attack.name}-{ring_format}" for attack, ring_format in CASES]
+)
+every_format = pytest.mark.parametrize("ring_format", FORMATS)
 
 
 def test_every_attack_names_its_rule_and_is_expected() -> None:
@@ -223,9 +244,11 @@ def test_every_attack_names_its_rule_and_is_expected() -> None:
 
 
 @every_attack
-async def test_the_buffer_comes_back_or_the_balloon_breaks_and_says_why(attack: Attack) -> None:
-    async with in_its_guest(attack) as (service, guest):
-        driver = guest.load()
+async def test_the_buffer_comes_back_or_the_balloon_breaks_and_says_why(
+    attack: Attack, ring_format: RingFormat
+) -> None:
+    async with attacked(attack, ring_format) as (service, guest):
+        driver = await guest.load()
         await served(service)
         attack.breach(driver)
         await served(service)
@@ -237,14 +260,14 @@ async def test_the_buffer_comes_back_or_the_balloon_breaks_and_says_why(attack: 
         else:
             assert (service.state_name, service.broken_reason, broken) == ("running", None, False)
             assert service.device.counters.guest_errors == 0
-            assert driver.rings[attack.role].used_idx == attack.completes
+            assert driver.rings[attack.role].used_count == attack.completes
             assert guest.interrupts == [NUMBERS[attack.role]] * attack.completes
 
 
 @every_attack
-async def test_no_other_memory_is_touched(attack: Attack) -> None:
-    async with in_its_guest(attack) as (service, guest):
-        driver = guest.load()
+async def test_no_other_memory_is_touched(attack: Attack, ring_format: RingFormat) -> None:
+    async with attacked(attack, ring_format) as (service, guest):
+        driver = await guest.load()
         service.set_target(TARGET_FRAMES)
         await served(service)
         attack.breach(driver)
@@ -257,9 +280,9 @@ async def test_no_other_memory_is_touched(attack: Attack) -> None:
 
 
 @every_attack
-async def test_what_the_device_says_of_itself_stays(attack: Attack) -> None:
-    async with in_its_guest(attack) as (service, guest):
-        driver = guest.load()
+async def test_what_the_device_says_of_itself_stays(attack: Attack, ring_format: RingFormat) -> None:
+    async with attacked(attack, ring_format) as (service, guest):
+        driver = await guest.load()
         service.set_target(TARGET_FRAMES)
         attack.breach(driver)
         await served(service)
@@ -270,9 +293,9 @@ async def test_what_the_device_says_of_itself_stays(attack: Attack) -> None:
 
 
 @every_attack
-async def test_the_guest_beside_it_reaches_its_target(attack: Attack) -> None:
-    async with neighbour() as beside, in_its_guest(attack) as (service, guest):
-        driver = guest.load()
+async def test_the_guest_beside_it_reaches_its_target(attack: Attack, ring_format: RingFormat) -> None:
+    async with neighbour() as beside, attacked(attack, ring_format) as (service, guest):
+        driver = await guest.load()
         await served(service)
         assert await reaches(beside, 1000)
         attack.breach(driver)
@@ -284,10 +307,10 @@ async def test_the_guest_beside_it_reaches_its_target(attack: Attack) -> None:
 
 
 @every_attack
-async def test_no_descriptor_is_left_open(attack: Attack) -> None:
+async def test_no_descriptor_is_left_open(attack: Attack, ring_format: RingFormat) -> None:
     before_all = open_descriptors()
-    async with in_its_guest(attack) as (service, guest):
-        driver = guest.load()
+    async with attacked(attack, ring_format) as (service, guest):
+        driver = await guest.load()
         await served(service)
         before = open_descriptors()
         attack.breach(driver)
@@ -297,14 +320,14 @@ async def test_no_descriptor_is_left_open(attack: Attack) -> None:
 
 
 @every_attack
-async def test_fresh_queues_mend_the_balloon(attack: Attack) -> None:
-    async with in_its_guest(attack) as (service, guest):
-        attack.breach(guest.load())
+async def test_fresh_queues_mend_the_balloon(attack: Attack, ring_format: RingFormat) -> None:
+    async with attacked(attack, ring_format) as (service, guest):
+        attack.breach(await guest.load())
         await served(service)
         guest.device.reset()
         await served(service)
         assert guest.device.status() == DeviceStatus(0)
-        driver = guest.load()
+        driver = await guest.load()
         await served(service)
         assert (service.state_name, service.broken_reason, held(service)) == ("running", None, [])
         driver.request(QueueRole.INFLATE, pfns(SPARE))
@@ -313,12 +336,15 @@ async def test_fresh_queues_mend_the_balloon(attack: Attack) -> None:
         driver.request(QueueRole.DEFLATE, pfns(SPARE))
         await served(service)
         assert (held(service), service.state_name) == ([], "running")
-        assert [driver.rings[role].used_idx for role in (QueueRole.INFLATE, QueueRole.DEFLATE)] == [1, 1]
+        assert [driver.rings[role].used_count for role in (QueueRole.INFLATE, QueueRole.DEFLATE)] == [1, 1]
 
 
-async def test_a_driver_that_always_has_another_buffer_does_not_keep_others_from_their_target() -> None:
-    async with neighbour() as beside, attacked() as (service, guest):
-        driver = guest.load()
+@every_format
+async def test_a_driver_that_always_has_another_buffer_does_not_keep_others_from_their_target(
+    ring_format: RingFormat,
+) -> None:
+    async with neighbour() as beside, attacked(NOTHING_YET, ring_format) as (service, guest):
+        driver = await guest.load()
         guest.offers_again = True
         driver.request(QueueRole.INFLATE, pfns(SPARE))
         assert await reaches(beside, 3000)
@@ -328,15 +354,15 @@ async def test_a_driver_that_always_has_another_buffer_does_not_keep_others_from
         assert service.state_name == "running"
 
 
-async def test_a_broken_balloon_serves_nothing_however_often_it_is_kicked() -> None:
-    async with attacked() as (service, guest):
-        driver = guest.load()
+@every_format
+async def test_a_broken_balloon_serves_nothing_however_often_it_is_kicked(ring_format: RingFormat) -> None:
+    async with attacked(NOTHING_YET, ring_format) as (service, guest):
+        driver = await guest.load()
         driver.one(QueueRole.INFLATE, UPPER.stop, 4)
         await served(service)
         assert service.state_name == "broken"
-        driver.rings[QueueRole.INFLATE].describe(0, ROOM, 0)
         for role in NUMBERS:
             driver.request(role, b"")
         await served(service)
-        assert [ring.used_idx for ring in driver.rings.values()] == [0, 0, 0, 0]
+        assert [ring.used_count for ring in driver.rings.values()] == [0, 0, 0, 0]
         assert service.device.counters.guest_errors == 1

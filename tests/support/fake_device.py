@@ -51,6 +51,8 @@ class FakeDevice:
         self.log: list[Seen] = []
         self.answers = True
         """Whether requests are completed as they come."""
+        self.agrees = True
+        """Whether it agrees to features."""
         self.resets_at_once = True
         self.config = BalloonConfig(num_pages=num_pages)
         self.accepted = 0
@@ -73,7 +75,9 @@ class FakeDevice:
 
     def accept_features(self, features: int) -> None:
         self.accepted = features
-        self._status = DeviceStatus.ACKNOWLEDGE | DeviceStatus.DRIVER | DeviceStatus.FEATURES_OK
+        self._status = DeviceStatus.ACKNOWLEDGE | DeviceStatus.DRIVER
+        if self.agrees:
+            self._status |= DeviceStatus.FEATURES_OK
         self._note("accept_features", features)
 
     def read_config(self, offset: int, length: int) -> bytes:

@@ -9,6 +9,7 @@ from support.fake_front_end import MIB, RING_FEATURES, FakeGuest
 
 from protocol.balloon.features import BalloonFeature
 from protocol.vhost_user.payloads import MemoryRegionDescription
+from protocol.virtio import RingFeature
 from vballoond.clock import Clock
 from vballoond.config.models import BalloonSettings
 from vballoond.memory.frames import FrameRange
@@ -40,12 +41,11 @@ class Driver:
         self.config_interrupts += 1
 
     def set_up(self, *indices: int, features: int = RING_FEATURES) -> None:
-        """Negotiate and set up fresh queues."""
+        """Negotiate and set up fresh queues, of the format that was negotiated."""
         self.device.accept_features(features)
         for index in indices:
-            queue = self.guest.add_queue(index)
-            at = queue.addresses
-            self.device.set_up_queue(index, queue.size, at.descriptor_table, at.avail_ring, at.used_ring)
+            queue = self.guest.add_queue(index, packed=bool(features & RingFeature.RING_PACKED))
+            self.device.set_up_queue(index, queue.size, *queue.areas)
 
     def load(self, *indices: int, features: int = RING_FEATURES) -> None:
         """Set up fresh queues and say so."""

@@ -30,12 +30,8 @@ def guard(hosts: frozenset[str] | None, token: str | None) -> "Middleware":
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if hosts is not None and _host_name(request.host) not in hosts:
-            raise OperatorError(
-                f"{request.host!r} is not a name of this daemon; add it to http.hosts to have it answered",
-                status=403,
-                code="foreign-host",
-            )
+        if hosts is not None:
+            _check_host(request, hosts)
         if token is not None and request.path not in OPEN_PATHS and not _has_token(request, token):
             return problem(
                 *(401, "no-token", "this daemon wants its bearer token, in the header Authorization"),
@@ -44,6 +40,21 @@ def guard(hosts: frozenset[str] | None, token: str | None) -> "Middleware":
         return await handler(request)
 
     return check
+
+
+def _check_host(request: web.Request, hosts: frozenset[str]) -> None:
+    """Raise an OperatorError where a request does not name one of ``hosts``.
+
+    One without a Host, which HTTP/1.0 allows, names none. What ``request.host`` would be then depends on aiohttp's
+    version: the address on which it came, or this machine's name, for which the resolver is asked while all else waits.
+    """
+    if "Host" not in request.headers:
+        detail = "the request has no Host, which has to be a name of this daemon"
+    elif _host_name(request.host) not in hosts:
+        detail = f"{request.host!r} is not a name of this daemon; add it to http.hosts to have it answered"
+    else:
+        return
+    raise OperatorError(detail, status=403, code="foreign-host")
 
 
 def _host_name(host: str) -> str:

@@ -12,15 +12,15 @@ import functools
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from protocol.balloon.queues import queue_roles
 from protocol.virtio import DeviceStatus
 
-from ..errors import FrontEndError
+from ..balloon.device import DeviceState
+from ..errors import GuestError
 from ..memory.guest_memory import GuestMemory
 from ..service.balloon_service import BalloonService
 from ..service.queue import Start
 from .features import offered_features
-from .rings import RingPlace, open_fresh_rings
+from .virtio_set_up import VirtioSetUp
 
 
 class Interrupts(Protocol):
@@ -33,7 +33,7 @@ class Interrupts(Protocol):
         """The configuration space changed."""
 
 
-class InProcessDevice:
+class InProcessDevice(VirtioSetUp):
     """The device of one balloon, for a driver that implements :class:`Interrupts`.
 
     Args:
@@ -43,25 +43,14 @@ class InProcessDevice:
     """
 
     def __init__(self, service: BalloonService, memory: GuestMemory, interrupts: Interrupts) -> None:
+        super().__init__(offered_features(service.settings))
         self._service: Final = service
         self._interrupts: Final = interrupts
-        self._status = DeviceStatus(0)
-        self._features = 0
-        self._queues: dict[int, RingPlace] = {}
         self._resetting: asyncio.Task[None] | None = None
         service.connect(self)
         service.set_memory(memory)
 
-    # What the driver calls.
-
-    def device_features(self) -> int:
-        """Return the feature bits on offer."""
-        return offered_features(self._service.settings)
-
-    def accept_features(self, features: int) -> None:
-        """Take the driver's choice of them."""
-        self._features = features & self.device_features()
-        self._status |= DeviceStatus.ACKNOWLEDGE | DeviceStatus.DRIVER | DeviceStatus.FEATURES_OK
+    # What the driver calls, beside what VirtioSetUp has.
 
     def read_config(self, offset: int, length: int) -> bytes:
         """Return a piece of the configuration space."""
@@ -71,24 +60,16 @@ class InProcessDevice:
         """Take what the driver writes there."""
         self._service.write_config(offset, data)
 
-    def set_up_queue(self, index: int, size: int, descriptors: int, driver_area: int, device_area: int) -> None:
-        """Remember where a queue lies; it is served from DRIVER_OK on."""
-        self._queues[index] = RingPlace(size, descriptors, driver_area, device_area)
-
     def driver_ok(self) -> None:
-        """Serve the queues; a ring that cannot be breaks the balloon. Said again, it says nothing new."""
-        if self._status & DeviceStatus.DRIVER_OK:
-            return
-        self._status |= DeviceStatus.DRIVER_OK
+        """Serve the queues; a set-up that cannot be breaks the balloon. Said again, it says nothing new."""
         try:
-            rings = open_fresh_rings(self._queues, self._service.memory, self._features)
-        except (FrontEndError, ValueError) as error:
+            queues = self._set_driver_ok(self._service.memory)
+        except GuestError as error:
             self._service.break_off(f"set-up: {error}")
             return
-        roles = queue_roles(self._features, frozenset(self._queues))
-        for index, ring in rings.items():
+        for index, queue in queues.items():
             notify = functools.partial(self._interrupts.queue_interrupt, index)
-            self._service.start_queue(index, roles[index], ring, notify, features=self._features, start=Start.FRESH)
+            self._service.start_queue(index, queue.role, queue.ring, notify, features=self._features, start=Start.FRESH)
 
     def kick(self, index: int) -> None:
         """The driver made buffers available. Before DRIVER_OK it is too early, and every queue is looked at then."""
@@ -97,10 +78,6 @@ class InProcessDevice:
     def reset(self) -> None:
         """Begin a reset."""
         self._resetting = asyncio.get_running_loop().create_task(self._reset(), name="in-process reset")
-
-    def status(self) -> DeviceStatus:
-        """Return the device status field."""
-        return self._status
 
     # What the balloon calls.
 
@@ -113,6 +90,9 @@ class InProcessDevice:
         self._status |= DeviceStatus.NEEDS_RESET
         self._interrupts.config_interrupt()
 
+    def keep(self, state: DeviceState, reclaimed_bytes: int) -> None:
+        """The guest lives in this process, and ends with it."""
+
     # The edge.
 
     async def close(self, unmap: Callable[[], None]) -> None:
@@ -124,7 +104,5 @@ class InProcessDevice:
     async def _reset(self) -> None:
         async with self._service.lock:
             self._service.stop_all()
-        self._queues.clear()
-        self._features = 0
-        self._status = DeviceStatus(0)
+        self._forget_driver()
         self._interrupts.config_interrupt()

@@ -218,6 +218,30 @@ def test_free_pages_are_reported_to_one_device_only():
         assert failed.value.errno == errno.EBUSY
 
 
+def test_a_device_that_does_not_agree_to_the_features_fails_the_probe():
+    with bench() as made:
+        _remove(made)
+        made.device.log.clear()
+        made.device.agrees = False
+        with pytest.raises(ProbeError, match="refuses features 0x1") as failed:
+            made.guest.load_driver(made.device)
+        assert failed.value.errno == errno.ENODEV
+        assert [seen.what for seen in made.device.log] == ["accept_features"]
+        assert made.guest.balloon is None
+        assert made.guest.mm.oom_notifiers == made.guest.mm.shrinkers == []
+        assert made.guest.mm._mappings == {}
+
+
+def test_without_version_1_there_is_nothing_to_agree_to():
+    """The legacy interface has no FEATURES_OK."""
+    with bench() as made:
+        _remove(made)
+        made.device.agrees = False
+        made.device._offered = OFFERED & ~RingFeature.VERSION_1
+        made.guest.load_driver(made.device)
+        assert made.device.order("driver_ok") == ["driver_ok"]
+
+
 # Hibernating.
 
 
@@ -249,6 +273,23 @@ def test_a_frozen_balloon_is_empty_and_a_restored_one_follows_the_target_again(o
         made.device.ask_for_statistics()
         made.settle()
         assert len(made.seen("statsq")) == 2
+
+
+def test_a_balloon_whose_features_are_refused_when_it_is_restored_stays_frozen():
+    with bench() as made:
+        made.start(made.driver.freeze())
+        made.run_for(0.01)
+        made.device.log.clear()
+        made.device.agrees = False
+        with pytest.raises(ProbeError, match="refuses features") as failed:
+            made.driver.restore()
+        assert failed.value.errno == errno.ENODEV
+        made.resize(10)
+        assert [seen.what for seen in made.device.log] == ["accept_features"]
+        made.device.agrees = True
+        made.driver.restore()
+        made.settle()
+        assert made.driver.num_pages == 10
 
 
 def test_a_balloon_without_a_target_writes_its_size_when_it_is_restored():

@@ -2,10 +2,12 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.properties import examples
 
+from vballoond.balloon import frame_map as module
 from vballoond.balloon.frame_map import ABSENT, FrameMap
 from vballoond.memory.frames import FrameRange, FrameSpace
 
@@ -81,6 +83,17 @@ def test_a_picture_tells_held_frames_from_the_guests_and_from_holes(held, window
     assert list(picture) == [state_of(pfn, held) for pfn in range(window.first, window.end)]
 
 
+@examples(200)
+@given(held=_FRAMES, window=_WINDOW, piece_frames=st.integers(1, 12))
+def test_ranges_are_the_same_however_small_the_pieces_are_in_which_a_window_is_looked_at(held, window, piece_frames):
+    frame_map = holding(held)
+    expected = frame_map.ranges(window)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_PIECE_FRAMES", piece_frames)
+        assert frame_map.ranges(window) == expected
+        assert all(part.count <= piece_frames for part in frame_map._ranges(window))
+
+
 def test_ranges_join_over_spans_that_touch():
     assert holding({11, 12}).ranges(ALL) == (FrameRange(11, 2),)
 
@@ -104,6 +117,7 @@ def test_a_large_window_is_put_together_without_a_seam():
         picture = np.frombuffer(frame_map.picture(window), dtype=np.uint8)
         bits = np.unpackbits(np.frombuffer(frame_map.bitmap(window), dtype=np.uint8), bitorder="little")
         expected = [pfn - first for pfn in sorted(held) if pfn >= first]
+        assert [pfn - first for pfn in frames_of(frame_map.ranges(window))] == expected
         assert np.flatnonzero(picture == 1).tolist() == expected
         assert np.flatnonzero(bits).tolist() == expected
         assert np.flatnonzero(picture == ABSENT).tolist() == [

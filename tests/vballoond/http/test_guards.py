@@ -1,3 +1,4 @@
+import asyncio
 from typing import Any
 
 import pytest
@@ -66,6 +67,32 @@ async def test_nothing_is_done_for_a_foreign_host(guarded, balloons) -> None:
 async def test_any_host_name_is_answered_where_none_are_given(guarded) -> None:
     api = await guarded(hosts=None)
     assert (await api.ask("GET", "/v1/balloons", headers={"Host": "anything"})).status == 200
+
+
+async def say(client: Any, *lines: str) -> str:
+    """Say ``lines`` as they are, instead of what a client would; return the answer."""
+    reader, writer = await asyncio.open_connection(client.host, client.port)
+    writer.write("".join(f"{line}\r\n" for line in (*lines, "Connection: close", "")).encode())
+    answer = (await reader.read()).decode()
+    writer.close()
+    await writer.wait_closed()
+    return answer
+
+
+async def test_whoever_names_no_host_is_turned_away(balloons, aiohttp_client) -> None:
+    hosts = accepted_hosts("127.0.0.1", [])
+    client = await aiohttp_client(build_app(balloons.registry, Offload(), hosts=hosts))
+    answer = await say(client, "GET /v1/balloons HTTP/1.0")
+    assert answer.startswith("HTTP/1.0 403 ")
+    assert '"code": "foreign-host"' in answer
+    assert "has no Host" in answer
+    answer = await say(client, "GET /v1/balloons HTTP/1.0", "Host: localhost")
+    assert answer.startswith("HTTP/1.0 200 ")
+
+
+async def test_whoever_names_no_host_is_answered_where_none_are_given(balloons, aiohttp_client) -> None:
+    client = await aiohttp_client(build_app(balloons.registry, Offload(), hosts=None))
+    assert (await say(client, "GET /v1/balloons HTTP/1.0")).startswith("HTTP/1.0 200 ")
 
 
 @pytest.mark.parametrize("path", SHUT)

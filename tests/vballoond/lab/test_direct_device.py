@@ -7,6 +7,7 @@ from guest_driver.virtual_time import run_until
 from protocol.balloon.features import BalloonFeature
 from protocol.balloon.queues import QueueRole
 from protocol.virtio import DeviceStatus, RingFeature
+from vballoond.errors import GuestError
 from vballoond.lab.direct_device import DirectDevice
 from vballoond.memory.frames import FrameRange
 
@@ -47,6 +48,25 @@ def test_a_target_is_followed_at_once(features: int) -> None:
             assert made.device.device.state.config.actual == mib * 256
         assert made.device.device.counters.inflate_requests == (8 + 17) * 256 // 256
         assert made.device.device.counters.guest_errors == 0
+
+
+def test_driver_ok_a_second_time_changes_nothing() -> None:
+    with Direct() as made:
+        made.device.driver_ok()
+        made.resize(4)
+        assert made.held() == 4 * 256
+
+
+def test_a_driver_that_takes_what_was_not_offered_is_refused() -> None:
+    made = Direct()
+    try:
+        made.device.accept_features(SPLIT | BalloonFeature.PAGE_REPORTING)
+        assert not made.device.status() & DeviceStatus.FEATURES_OK
+        with pytest.raises(GuestError, match="no FEATURES_OK"):
+            made.device.driver_ok()
+    finally:
+        made.device.close()
+        made.guest.close()
 
 
 def test_statistics_are_held_as_by_any_device() -> None:
