@@ -149,7 +149,7 @@ def decode_base(base: int, queue_size: int) -> RingBase:
         base = FRESH_BASE
     avail, said = RingPosition.of_word(base & 0xFFFF), RingPosition.of_word(base >> _WORD_BITS)
     used = said.moved(0, queue_size)
-    inside = avail.offset < queue_size and said.offset <= queue_size
+    inside = 0 <= base >> _WORD_BITS <= 0xFFFF and avail.offset < queue_size and said.offset <= queue_size
     if not inside or not 0 <= avail.ahead_of(used, queue_size) <= queue_size:
         raise ValueError(f"position {base:#x} is not in a packed ring of {queue_size}")
     return RingBase(avail, used, base == FRESH_BASE)

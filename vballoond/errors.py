@@ -3,6 +3,7 @@
     VballoondError
     ├── GuestError          the driver broke the specification: its balloon breaks, nothing else does
     ├── FrontEndError       a VM monitor asked for what cannot be done: the message is refused, the connection stays
+    ├── StateError          what an earlier process kept cannot be used: it is set aside and reported
     └── OperatorError       the API or the configuration was used wrongly; carries what the answer needs
         └── StartError      the daemon cannot start; carries the exit status
 
@@ -22,6 +23,10 @@ class GuestError(VballoondError):
 
 class FrontEndError(VballoondError):
     """A front-end's message cannot be honoured; the message says why. Nothing of it has been applied."""
+
+
+class StateError(VballoondError):
+    """What an earlier process kept, or was to keep, cannot be used; the message says why."""
 
 
 class OperatorError(VballoondError):

@@ -24,6 +24,10 @@ class Registry:
         assert service.settings.name not in self._balloons
         self._balloons[service.settings.name] = service
 
+    def remove(self, name: str) -> None:
+        """List a balloon no more; it must be listed."""
+        del self._balloons[name]
+
     def find(self, name: str) -> BalloonService:
         """Return the balloon ``name``.
 

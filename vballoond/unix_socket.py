@@ -18,22 +18,37 @@ class UnixListener:
 
     A socket that nobody listens on any more is replaced.
 
+    Args:
+        path: Where it is found.
+        mode: Who may connect.
+        group: Whose it is; None: the process's.
+        left: The same socket as an earlier process left it, whose descriptor belongs to the listener from now on. It is
+            taken over where it is still at ``path``, and closed where it is not.
+
     Raises:
         StartError: Exit status 1: somebody listens there, something else is there, or it cannot be made. Nothing is
             left behind.
     """
 
-    def __init__(self, path: Path, *, mode: int, group: str | None = None) -> None:
-        _clear(path)
+    def __init__(self, path: Path, *, mode: int, group: str | None = None, left: int | None = None) -> None:
         self.path: Final = path
-        self.socket: Final = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.taken_over: Final = left is not None and _listens_at(left, path)
+        if left is not None and self.taken_over:
+            self.socket = socket.socket(fileno=left)
+            self.socket.setblocking(False)
+            self._inode = path.lstat().st_ino
+            return
+        if left is not None:
+            os.close(left)
+        _clear(path)
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self.socket.setblocking(False)
             self.socket.bind(str(path))
         except OSError as error:
             self.socket.close()
             raise StartError(f"cannot listen on socket {path}: {error.strerror or error}", exit_status=1) from error
-        self._inode: Final = path.lstat().st_ino
+        self._inode = path.lstat().st_ino
         try:
             # Until listen() a connection is refused, so nobody slips in before the mode is set.
             if group is not None:
@@ -51,6 +66,18 @@ class UnixListener:
         with contextlib.suppress(OSError):
             if self.path.lstat().st_ino == self._inode:
                 self.path.unlink()
+
+
+def _listens_at(fd: int, path: Path) -> bool:
+    """Say whether ``fd`` is the socket that is found at ``path``: one that is connected to there is heard here."""
+    listener = socket.socket(fileno=fd)
+    try:
+        listening = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        return bool(listening and listener.getsockname() == str(path) and stat.S_ISSOCK(path.lstat().st_mode))
+    except OSError:
+        return False
+    finally:
+        listener.detach()
 
 
 def _clear(path: Path) -> None:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from support.command import kill_all
 from support.uml import UmlGuest
 
 pytestmark = pytest.mark.real_guest
@@ -29,6 +30,7 @@ async def daemon(directory: Path) -> AsyncIterator[asyncio.subprocess.Process]:
         *(sys.executable, "-P", "-m", "vballoond", "serve", "--config", str(directory / "vm1.toml")),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
     )
     assert process.stdout is not None
     assert b"vballoond serves 1 balloon(s): vm1" in await process.stdout.readline()
@@ -36,7 +38,7 @@ async def daemon(directory: Path) -> AsyncIterator[asyncio.subprocess.Process]:
         yield process
     finally:
         if process.returncode is None:
-            process.kill()
+            kill_all(process)
             await process.wait()
         process._transport.close()
 
@@ -68,7 +70,7 @@ async def test_a_signal_ends_it_cleanly_with_a_guest_connected(
 
 async def test_after_a_kill_it_starts_again_on_the_same_sockets(uml_initrd: Path, tmp_path: Path) -> None:
     async with daemon(tmp_path) as process:
-        process.kill()
+        kill_all(process)
         await process.wait()
     assert (tmp_path / "vm1.sock").exists()
     async with daemon(tmp_path), UmlGuest(uml_initrd, tmp_path / "uml", tmp_path / "vm1.sock") as guest:

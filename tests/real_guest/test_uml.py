@@ -238,12 +238,12 @@ async def test_the_modelled_guest_asks_for_the_same_as_linux(serving, uml_initrd
     model = BalloonSettings(name="model", transport="in-process", memory="512MiB")
     settings = Settings(http=HttpSettings(listen="127.0.0.1:0"), balloon=(model,))
     async with Daemon(settings, observer_for) as daemon, Served.client(daemon, tmp_path) as served:
-        await daemon.guest("model").booted()
+        await daemon.fleet.guest("model").booted()
         for target_mib in targets_mib:
             await served.set_mib("model", target_mib)
         number = served.service("model").set_target(3 * ARRAY_PFNS_MAX + 7)
         assert await served.service("model").resizing.wait(number, 30)
-        await daemon.guest("model").remove_driver()
+        await daemon.fleet.guest("model").remove_driver()
 
     assert len(seen["linux"]) > 2 * 64
     for step, (linux, model_did) in enumerate(itertools.zip_longest(seen["linux"], seen["model"])):

@@ -12,9 +12,10 @@ from support.fake_front_end import FakeFrontEnd, FakeGuest
 
 from vballoond.clock import Clock
 from vballoond.config.models import BalloonSettings
+from vballoond.holder.no_holder import NoHolder
 from vballoond.offload import Offload
 from vballoond.service.balloon_service import BalloonService, Observer
-from vballoond.transport.vhost_user.backend import Backend
+from vballoond.transport.vhost_user.backend import Backend, Fixtures
 
 
 def vhost_user_settings(**keys: object) -> BalloonSettings:
@@ -64,7 +65,7 @@ class BackendRig:
         if guest is None:
             guest = self.guest()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.backend = Backend(self.service, theirs)
+        self.backend = Backend(self.service, Fixtures.make(theirs.detach()), NoHolder(), "vm1/1/")
         front_end = FakeFrontEnd(ours, guest)
         self._ends.append((front_end, asyncio.create_task(self.backend.run())))
         return front_end

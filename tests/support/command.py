@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -34,13 +35,19 @@ async def process(*arguments: object, **env: str) -> AsyncIterator[asyncio.subpr
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env=environment(**env),
+        start_new_session=True,
     )
     try:
         yield running
     finally:
         if running.returncode is None:
-            running.kill()
+            kill_all(running)
         await running.communicate()
+
+
+def kill_all(running: asyncio.subprocess.Process) -> None:
+    """Kill a process and those that it started: a daemon outlives its keeper."""
+    os.killpg(running.pid, signal.SIGKILL)
 
 
 async def outcome(running: asyncio.subprocess.Process) -> Outcome:

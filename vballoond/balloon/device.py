@@ -17,6 +17,7 @@ from protocol.balloon.config_space import BALLOON_CONFIG, DRIVER_WRITES, Balloon
 from protocol.balloon.features import BalloonFeature
 from protocol.balloon.queues import QueueRole
 
+from ..errors import StateError
 from .counters import Counters
 from .effects import CompleteRequest, ConfigChanged, Effect, ReleaseFrames
 from .facts import (
@@ -32,13 +33,14 @@ from .facts import (
     StatisticsDue,
     TargetSet,
 )
-from .frame_map import FrameMap
+from .frame_map import FrameBytes, FrameMap
 from .hinting import Hinting
 from .inflate import deflate, inflate
 from .reporting import reported_ranges
 from .statistics import Statistics, parse_statistics
 
-MAX_NUM_PAGES: Final = (1 << 32) - 1
+_MAX_WORD: Final = (1 << 32) - 1
+MAX_NUM_PAGES: Final = _MAX_WORD
 """What ``num_pages`` can say: a frame short of 16 TiB."""
 
 
@@ -63,6 +65,26 @@ class BalloonDevice:
         self.state = DeviceState()
         self.frame_map = FrameMap()
         self.counters: Final = Counters()
+
+    def note_held_in(self, held: FrameBytes) -> None:
+        """Note which frames are held in ``held`` from now on, all 0 so far, for whoever keeps that."""
+        self.frame_map = self.frame_map.in_space(self.frame_map.space, held)
+
+    def restore(self, state: DeviceState, frame_map: FrameMap) -> None:
+        """Go on from the state of a device that has ended, as its queues start again.
+
+        Of ``state`` what its driver and operator wrote and the round of hinting count; the rest comes with the queues.
+
+        Raises:
+            StateError: It says what no device does; nothing has changed.
+        """
+        state.hinting.check(frame_map.space)
+        config = state.config._replace(free_page_hint_cmd_id=state.hinting.config_value)
+        for name, value in config._asdict().items():
+            if not 0 <= value <= _MAX_WORD:
+                raise StateError(f"{name} of {value} in a configuration space of 32-bit fields")
+        self.state = DeviceState(config, hinting=state.hinting)
+        self.frame_map = frame_map
 
     def handle(self, fact: Fact) -> tuple[Effect, ...]:
         """Take in ``fact`` and return what is to be done about it, in order.
@@ -190,7 +212,7 @@ class BalloonDevice:
             # The target is the operator's and stays. poison_val was written before the queues ran (5.5.6.6.1).
             config = self.state.config._replace(actual=0)
             self.state = replace(self.state, config=config, statistics=None, recalled_statistics_head=None)
-            self.frame_map = FrameMap(self.frame_map.space)
+            self.frame_map.clear()
         if start.fresh and start.role is QueueRole.FREE_PAGE:
             self._hinting_is(self.state.hinting.reset())
 

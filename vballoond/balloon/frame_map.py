@@ -5,9 +5,10 @@ only what was ever written. Reading a window costs by the window, never by the g
 """
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from ..memory.frames import FrameRange, FrameSpace, PfnArray, coalesce, merge
 from .host_pages import HostPages
@@ -16,17 +17,48 @@ _PIECE_FRAMES: Final = 1 << 20  # how much of a window is unpacked at a time
 ABSENT: Final = 2  # in a picture of a window: no frame of the guest
 
 
+FrameBytes: TypeAlias = npt.NDArray[np.uint8]
+"""A byte for each frame of a memory, in the order of its spans: 1 where the balloon holds it, else 0."""
+
+
 class FrameMap:
     """The frames that the driver inflated and did not deflate since.
 
     Args:
         space: The frames there are. Others are never held.
+        held: Where it is noted which are held, for whoever keeps that; none are where it is left out.
+
+    Raises:
+        ValueError: ``held`` is no map of this memory.
     """
 
-    def __init__(self, space: FrameSpace | None = None) -> None:
+    def __init__(self, space: FrameSpace | None = None, held: FrameBytes | None = None) -> None:
         self.space: Final = space or FrameSpace()
-        self._held: Final = np.zeros(self.space.frames, dtype=np.uint8)
+        self._held: Final = np.zeros(self.space.frames, dtype=np.uint8) if held is None else held
         self._pages: Final = HostPages(self.space)
+        self.held_frames = 0
+        if held is not None:
+            self._take_over()
+
+    def _take_over(self) -> None:
+        """Look at what somebody else noted."""
+        if self._held.size != self.space.frames:
+            raise ValueError(f"a map of {self._held.size} frames, for a memory of {self.space.frames}")
+        index = 0
+        for span in self.space.spans:
+            for first in range(span.first, span.end, _PIECE_FRAMES):
+                held = self._held[index : index + min(_PIECE_FRAMES, span.end - first)]
+                if held.size and held.max() > 1:
+                    raise ValueError(f"the map says neither held nor not of frame {first + int(held.argmax()):#x}")
+                self._pages.count(first + np.flatnonzero(held), 1)
+                self.held_frames += int(np.count_nonzero(held))
+                index += held.size
+
+    def clear(self) -> None:
+        """Hold nothing any more."""
+        for piece, index in list(self._held_pieces()):
+            self._held[index : index + piece.count] = 0
+        self._pages.clear()
         self.held_frames = 0
 
     def insert(self, pfns: PfnArray) -> int:
@@ -53,11 +85,16 @@ class FrameMap:
         """
         return coalesce(pfns) if self.space.host_page_frames == 1 else self._pages.whole(pfns)
 
-    def in_space(self, space: FrameSpace) -> "FrameMap":
-        """Return the map of another memory, in which the frames that both have are held as here."""
-        if space == self.space:
+    def in_space(self, space: FrameSpace, held: FrameBytes | None = None) -> "FrameMap":
+        """Return the map of another memory, in which the frames that both have are held as here.
+
+        Args:
+            space: The memory.
+            held: Where it is noted, all 0 so far.
+        """
+        if space == self.space and held is None:
             return self
-        moved = FrameMap(space)
+        moved = FrameMap(space, held)
         if self.held_frames:
             for piece, index in self._held_pieces():
                 for part, to in space.pieces(piece):
@@ -83,11 +120,13 @@ class FrameMap:
         return merge(self._ranges(window))
 
     def _ranges(self, window: FrameRange) -> Iterator[FrameRange]:
-        for piece, index in self.space.pieces(window):
-            held = self._held[index : index + piece.count]
-            edges = np.flatnonzero(np.diff(held, prepend=np.uint8(0), append=np.uint8(0)))
-            for start, end in edges.reshape(-1, 2).tolist():
-                yield FrameRange(piece.first + start, end - start)
+        """Yield the same, but that ranges touch where one piece of the window ends and the next begins."""
+        for part, index in self.space.pieces(window):
+            for at in range(0, part.count, _PIECE_FRAMES):
+                held = self._held[index + at : index + min(at + _PIECE_FRAMES, part.count)]
+                edges = np.flatnonzero(np.diff(held, prepend=np.uint8(0), append=np.uint8(0)))
+                for start, end in edges.reshape(-1, 2).tolist():
+                    yield FrameRange(part.first + at + start, end - start)
 
     def bitmap(self, window: FrameRange) -> bytes:
         """Return ``window`` packed: bit ``i`` (lowest first) of byte ``j`` is frame ``first + 8 * j + i``."""

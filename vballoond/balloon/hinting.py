@@ -21,7 +21,7 @@ from typing import Final
 
 from protocol.balloon.page_frames import FRAME_BYTES, PFN_SHIFT
 
-from ..errors import GuestError
+from ..errors import GuestError, StateError
 from ..memory.frames import FrameRange, FrameSpace
 from ..virtqueue.chain import Buffer
 from .counters import Counters
@@ -56,6 +56,17 @@ class Hinting:
     acknowledge_on_stop: bool = True
     hinted_frames: int = 0
     started_at: datetime | None = None
+
+    def check(self, space: FrameSpace) -> None:
+        """Look at what somebody else wrote down.
+
+        Raises:
+            StateError: No round is ever so.
+        """
+        if not FIRST_CMD_ID - 1 <= self.command_id <= MAX_CMD_ID:
+            raise StateError(f"a hinting round of command ID {self.command_id}")
+        if not 0 <= self.hinted_frames <= space.frames:
+            raise StateError(f"{self.hinted_frames} hinted frames, of a memory of {space.frames}")
 
     @property
     def config_value(self) -> int:

@@ -28,6 +28,10 @@ class HostPages:
         if self._size > 1:
             np.add.at(self._held, pfns // self._size, by)
 
+    def clear(self) -> None:
+        """Count nothing as held."""
+        self._held[:] = 0
+
     def whole(self, pfns: PfnArray) -> tuple[FrameRange, ...]:
         """Return the pages of ``pfns`` (ascending) of which every frame is held, as frames."""
         pages = np.unique(pfns // np.uint32(self._size))

@@ -63,6 +63,10 @@ class Client:
         """GET ``path``."""
         return self._ask("GET", path, None, {}, _TIMEOUT_S)
 
+    def post(self, path: str) -> Answer:
+        """POST nothing to ``path``."""
+        return self._ask("POST", path, None, {}, _TIMEOUT_S)
+
     def patch(self, path: str, body: dict[str, Any], wait_s: float | None = None) -> Answer:
         """PATCH ``path``; wait for the outcome for ``wait_s`` at most where it is given."""
         headers = {} if wait_s is None else {"Prefer": f"wait={wait_s:g}"}

@@ -12,6 +12,7 @@ from rich.console import Console
 from ..sizes import format_size, parse_size
 from . import experiment
 from .client import DEFAULT_API, Client, ClientError, balloon_path, read_token_file
+from .restart import successor
 from .serve import run_daemon
 from .tables import print_balloon, print_balloons, print_frames
 
@@ -41,9 +42,12 @@ def serve(
     config: Annotated[
         Path | None, typer.Option("--config", help="configuration file; without one, a modelled guest named demo")
     ] = None,
+    keeper: Annotated[
+        bool, typer.Option("--keeper/--no-keeper", help="run under a keeper, so that guests survive the daemon's death")
+    ] = True,
 ) -> None:
     """Run the daemon in the foreground, until Ctrl-C or SIGTERM."""
-    raise typer.Exit(run_daemon(config))
+    raise typer.Exit(run_daemon(config, keeper=keeper))
 
 
 @app.command("list")
@@ -115,6 +119,28 @@ def frames(
         _print_json(listing)
     else:
         print_frames(_console(), listing)
+
+
+@app.command()
+def reload(api: Api = DEFAULT_API, token_file: TokenFile = None, as_json: Json = False) -> None:
+    """Have the daemon read its configuration anew: balloons added, removed, changed."""
+    answer = _client(api, token_file).post("/v1/reload").json("done")
+    if as_json:
+        _print_json(answer)
+    else:
+        print("\n".join(answer["done"]) or "nothing has changed")
+
+
+@app.command()
+def restart(api: Api = DEFAULT_API, token_file: TokenFile = None, as_json: Json = False) -> None:
+    """Have the daemon's process replaced, by new code if there is any; no guest notices."""
+    client = _client(api, token_file)
+    before = client.post("/v1/restart").json("pid")["pid"]
+    after = successor(client, before)
+    if as_json:
+        _print_json({"before": before, "pid": after})
+    else:
+        print(f"process {after} serves in the place of {before}")
 
 
 def main() -> None:

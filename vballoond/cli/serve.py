@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from ..errors import StartError
 
@@ -12,22 +13,40 @@ if TYPE_CHECKING:
     from ..daemon import Daemon
 
 
-def run_daemon(config: Path | None) -> int:
-    """Run the daemon until a signal ends it; return the exit status."""
+def run_daemon(config: Path | None, *, keeper: bool = True) -> int:
+    """Run the daemon until a signal ends it; return the exit status.
+
+    Where nobody holds descriptors for it, this process becomes the keeper and the daemon its worker, unless it is to be
+    without one.
+    """
+    if keeper and "NOTIFY_SOCKET" not in os.environ:
+        _become_keeper(config)
     # The daemon's libraries take half a second to import, which the other commands need not spend.
     from ..config.load import load_settings
-    from ..config.models import embedded_default
+    from ..config.models import Settings, embedded_default
     from ..daemon import serve
+    from ..holder.holder import Holder
+    from ..holder.no_holder import NoHolder
     from ..logs import configure_logs
 
+    def load() -> Settings:
+        return embedded_default() if config is None else load_settings(config)
+
     try:
-        settings = embedded_default() if config is None else load_settings(config)
-        configure_logs(settings.log.level)
-        asyncio.run(serve(settings, _announce))
+        configure_logs(load().log.level)
+        holder = Holder.from_environ(os.environ) if keeper else NoHolder()
+        asyncio.run(serve(load, _announce, holder))
     except StartError as error:
         print(f"vballoond: {error.detail}", file=sys.stderr)
         return error.exit_status
     return 0
+
+
+def _become_keeper(config: Path | None) -> NoReturn:
+    worker = [sys.executable, "-m", "vballoond", "serve"]
+    if config is not None:
+        worker += ["--config", str(config)]
+    os.execv(sys.executable, [sys.executable, "-m", "vballoond.keeper", "--", *worker])  # noqa: S606 (no shell wanted)
 
 
 def _announce(daemon: "Daemon") -> None:

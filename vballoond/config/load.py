@@ -69,9 +69,12 @@ def _relative_to(base: Path, settings: Settings) -> Settings:
         http = http.model_copy(update={"token_file": base / http.token_file})
     if http.listen.removeprefix("unix:") not in ("", http.listen):
         http = http.model_copy(update={"listen": f"unix:{base / http.listen.removeprefix('unix:')}"})
+    state = settings.state
+    if state.directory is not None:
+        state = state.model_copy(update={"directory": base / state.directory})
     balloons = tuple(_balloon_relative_to(base, balloon) for balloon in settings.balloon)
     refuse_repeated("balloons with the socket", [str(balloon.socket) for balloon in balloons if balloon.socket])
-    return settings.model_copy(update={"http": http, "balloon": balloons})
+    return settings.model_copy(update={"http": http, "state": state, "balloon": balloons})
 
 
 def _balloon_relative_to(base: Path, balloon: BalloonSettings) -> BalloonSettings:

@@ -6,7 +6,7 @@ An unknown key is an error, so that a misspelt one does not silently mean its de
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
 from protocol.balloon.features import BalloonFeature
 
@@ -45,8 +45,11 @@ def _interval(value: float) -> float:
     return value
 
 
-Size = Annotated[int, BeforeValidator(_size)]
-SocketMode = Annotated[int, BeforeValidator(_socket_mode)]
+# Written out again, each is as a person would have written it.
+Size = Annotated[int, BeforeValidator(_size), PlainSerializer(lambda size: f"{size / 1024}KiB", when_used="json")]
+SocketMode = Annotated[
+    int, BeforeValidator(_socket_mode), PlainSerializer(lambda mode: f"{mode:04o}", when_used="json")
+]
 FeatureName = Literal["must-tell-host", "stats", "deflate-on-oom", "page-poison", "page-reporting", "free-page-hint"]
 
 MAX_INPROCESS_BYTES: Final = 1 << 40
@@ -62,6 +65,12 @@ class HttpSettings(_Section):
     listen: str = "127.0.0.1:8750"
     hosts: tuple[str, ...] = ()
     token_file: Path | None = None
+
+
+class StateSettings(_Section):
+    """``[state]``: where what is set at run time outlives everything."""
+
+    directory: Path | None = None
 
 
 class LogSettings(_Section):
@@ -83,6 +92,7 @@ class BalloonSettings(_Section):
     features: tuple[FeatureName, ...] = ("must-tell-host", "stats", "page-poison")
     stats_interval_s: Annotated[float, AfterValidator(_interval)] = 5
     discard: bool = True
+    require_sealed_memory: bool = False
     min: Size = 0
     max: Size | None = None
     workload: str | None = None
@@ -118,6 +128,7 @@ class Settings(_Section):
     """A whole configuration file."""
 
     http: HttpSettings = HttpSettings()
+    state: StateSettings = StateSettings()
     log: LogSettings = LogSettings()
     balloon: tuple[BalloonSettings, ...] = ()
 

@@ -11,7 +11,7 @@ from ..config.models import MAX_STATISTICS_INTERVAL_S, MIN_STATISTICS_INTERVAL_S
 from ..errors import OperatorError
 from ..service.balloon_service import BalloonService
 from .bodies import json_response, read_body
-from .keys import REGISTRY
+from .keys import CONTROL, REGISTRY
 from .models import BalloonList, StatisticsChange, StatisticsInterval, TargetChange, balloon_view, statistics_view
 
 MAX_WAIT_S: Final = 600
@@ -42,6 +42,7 @@ async def set_target(request: web.Request) -> web.Response:
     change = await read_body(request, TargetChange)
     _check_target(service, change.in_bytes)
     number = service.set_target(change.in_bytes // FRAME_BYTES)
+    await request.app[CONTROL].remember()
     if wait_s is None:
         return json_response(balloon_view(service), status=202)
     ended = await service.resizing.wait(number, wait_s)
@@ -97,6 +98,7 @@ async def set_statistics_interval(request: web.Request) -> web.Response:
             code="interval-out-of-range",
         )
     service.set_statistics_interval(interval_s)
+    await request.app[CONTROL].remember()
     return json_response(StatisticsInterval(name=service.settings.name, interval_s=interval_s))
 
 

@@ -40,15 +40,22 @@ def parse_listen(text: str) -> Address:
     return Address(host=host, port=int(port))
 
 
-def open_api_socket(settings: HttpSettings, stack: ExitStack) -> tuple[socket.socket, Address]:
+def open_api_socket(
+    settings: HttpSettings, stack: ExitStack, left: socket.socket | None = None
+) -> tuple[socket.socket, Address]:
     """Return the listening socket of the API and its address; ``stack`` closes and removes it.
+
+    Args:
+        settings: Where it is to be.
+        stack: Ends it.
+        left: It, as an earlier process left it, where :func:`left_api_socket` found that it is.
 
     Raises:
         StartError: The address is malformed or would be open to all without a token (2), or it cannot be had (1).
     """
     address = parse_listen(settings.listen)
     if address.path is not None:
-        unix_listener = UnixListener(address.path, mode=_API_SOCKET_MODE)
+        unix_listener = UnixListener(address.path, mode=_API_SOCKET_MODE, left=left.detach() if left else None)
         stack.callback(unix_listener.close)
         return unix_listener.socket, address
     assert address.host is not None
@@ -57,9 +64,35 @@ def open_api_socket(settings: HttpSettings, stack: ExitStack) -> tuple[socket.so
             f"http.listen = {settings.listen!r} is open to other hosts: set http.token_file, or listen on 127.0.0.1",
             exit_status=2,
         )
-    listener = _listen_tcp(address.host, address.port)
+    listener = left or _listen_tcp(address.host, address.port)
     stack.callback(listener.close)
     return listener, address
+
+
+def left_api_socket(settings: HttpSettings, fd: int) -> socket.socket | None:
+    """Return the socket that an earlier process left, where it listens as ``settings`` say; else close it.
+
+    Raises:
+        StartError: The address is malformed.
+    """
+    address = parse_listen(settings.listen)
+    listener = socket.socket(fileno=fd)
+    name = listener.getsockname()
+    if address.path is not None:
+        same = name == str(address.path)
+    else:
+        same = listener.family != socket.AF_UNIX and _means(address, name[0], name[1])
+    if same:
+        listener.setblocking(False)
+        return listener
+    listener.close()
+    return None
+
+
+def _means(address: Address, host: str, port: int) -> bool:
+    assert address.host is not None
+    bare = address.host.removeprefix("[").removesuffix("]")
+    return address.port in (port, 0) and (bare == host or (bare == "localhost" and host == "127.0.0.1"))
 
 
 def read_token(path: Path | None) -> str | None:

@@ -161,7 +161,20 @@ class StatisticsInterval(_Out):
 
 
 class Health(_Out):
-    """The daemon is alive."""
+    """The daemon is alive: ``pid`` serves and may be killed, no guest notices while ``keeper_pid`` lives."""
+
+    pid: int
+    keeper_pid: int | None
+
+
+class Reloaded(_Out):
+    """What following the configuration came to, a line for each thing done or not to be had."""
+
+    done: list[str]
+
+
+class Restarting(_Out):
+    """Another process takes over from this one, and has another ``pid``."""
 
     pid: int
 

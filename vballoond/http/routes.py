@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from protocol.balloon.frame_states import FRAME_STATES
 
-from . import balloons, frames, health, hinting, page
+from . import balloons, frames, health, hinting, lifecycle, page
 from .models import (
     Balloon,
     BalloonList,
@@ -19,6 +19,8 @@ from .models import (
     HintingStart,
     HintingView,
     Readiness,
+    Reloaded,
+    Restarting,
     StatisticsChange,
     StatisticsInterval,
     StatisticsView,
@@ -128,6 +130,8 @@ ROUTES: Final = (
     ),
     Route("GET", f"{_BALLOON}/hinting", hinting.show_hinting, HintingView, problems=(404, 503)),
     Route("DELETE", f"{_BALLOON}/hinting", hinting.stop_hinting, HintingView, problems=(404, 503)),
+    Route("POST", "/v1/reload", lifecycle.reload, Reloaded, problems=(422,)),
+    Route("POST", "/v1/restart", lifecycle.restart, Restarting, answers=(202,), problems=(409,)),
     Route("GET", "/healthz", health.healthz, Health),
     Route("GET", "/readyz", health.readyz, Readiness, answers=(200, 503)),
     Route("GET", "/", page.show_links, media=("text/html",)),

@@ -17,7 +17,7 @@ import structlog
 from protocol.balloon.page_frames import FRAME_BYTES
 from protocol.balloon.queues import QueueRole
 
-from ..balloon.device import MAX_NUM_PAGES, BalloonDevice
+from ..balloon.device import MAX_NUM_PAGES, BalloonDevice, DeviceState
 from ..balloon.effects import CompleteRequest, ConfigChanged, Effect, ReleaseFrames
 from ..balloon.facts import (
     ConfigWritten,
@@ -32,6 +32,7 @@ from ..balloon.facts import (
     StatisticsDue,
     TargetSet,
 )
+from ..balloon.frame_map import FrameBytes, FrameMap
 from ..balloon.frame_pictures import GuestView
 from ..balloon.inflate import MAX_REQUEST_BYTES
 from ..clock import Clock
@@ -40,6 +41,7 @@ from ..memory.guest_memory import GuestMemory
 from ..offload import Offload
 from ..virtqueue.chain import Chain
 from ..virtqueue.ring import Ring
+from ..virtqueue.state import RingState
 from .link import Link, NoLink
 from .queue import RunningQueue, Start
 from .releasing import Releasing
@@ -64,7 +66,7 @@ class BalloonService:
     def __init__(
         self, settings: BalloonSettings, clock: Clock, offload: Offload, observer: Observer | None = None
     ) -> None:
-        self.settings: Final = settings
+        self.settings = settings
         self.memory = GuestMemory()
         self.device: Final = BalloonDevice()
         self.resizing: Final = Resizing(clock)
@@ -118,12 +120,35 @@ class BalloonService:
         self.broken_reason = None
         self._feed(Negotiated(0))
 
-    def set_memory(self, memory: GuestMemory) -> None:
-        """Use ``memory`` from now on. No queue may run: its views are of the old one. The caller closes that."""
+    def set_memory(self, memory: GuestMemory, held: FrameBytes | None = None) -> None:
+        """Use ``memory`` from now on. No queue may run: its views are of the old one. The caller closes that.
+
+        Args:
+            memory: The memory.
+            held: Where it is to be noted which of its frames are held, all 0 so far, for whoever keeps that.
+        """
         assert not self._queues
         self.memory = memory
         self._feed(MemoryKnown(memory.frame_space))
+        if held is not None:
+            self.device.note_held_in(held)
         self._observe_resize()
+
+    def restore(
+        self, memory: GuestMemory, frame_map: FrameMap, state: DeviceState, reclaimed_bytes: int, *, started: bool
+    ) -> None:
+        """Go on as an earlier process left things; the queues that ran start then.
+
+        Raises:
+            StateError: The state says what no device does; nothing has changed.
+        """
+        assert not self._queues
+        self.device.restore(state, frame_map)
+        self.memory = memory
+        self.releasing.reclaimed_bytes = reclaimed_bytes
+        self.started = started
+        if self.target_frames != self.actual_frames:
+            self.resizing.begin(self.target_frames, self.actual_frames)
 
     def start_queue(
         self,
@@ -160,16 +185,14 @@ class BalloonService:
         self._observe_resize()
         self._serving.wake()
 
-    def stop_queue(self, index: int) -> int:
-        """Serve a queue no more; return the ring position from which it can go on."""
+    def stop_queue(self, index: int) -> RingState:
+        """Serve a queue no more; return the state from which it can go on."""
         queue = self._queues.pop(index)
-        if queue.role is QueueRole.STATS and self.device.state.held_statistics_head is not None:
-            queue.ring.unpop()
         self._feed(QueueStopped(queue.role))
-        position = queue.ring.next_avail
+        state = queue.ring.state
         queue.ring.close()
-        self.log.debug("queue stopped", queue=queue.role.value, index=index, position=position)
-        return position
+        self.log.debug("queue stopped", queue=queue.role.value, index=index, position=state.base)
+        return state
 
     def stop_all(self) -> None:
         """Serve no queue any more."""
@@ -224,6 +247,14 @@ class BalloonService:
         number = self.resizing.begin(frames, self.actual_frames)
         self._observe_resize()
         return number
+
+    def change_settings(self, settings: BalloonSettings) -> None:
+        """Take other settings of the same balloon: what is offered counts from the next connection on."""
+        if settings.stats_interval_s != self.settings.stats_interval_s:
+            self.set_statistics_interval(settings.stats_interval_s)
+        self.settings = settings
+        self.releasing.discard = settings.discard
+        self._clamp_target()
 
     def set_statistics_interval(self, interval_s: float) -> None:
         """Ask for statistics every ``interval_s`` seconds from now on; 0 asks no more."""
@@ -280,6 +311,7 @@ class BalloonService:
         """Do what the device wants done."""
         if isinstance(effect, ReleaseFrames):
             await self.releasing.release(self.memory, effect.ranges)
+            self._keep()
         else:
             self._carry_out(effect)
 
@@ -312,7 +344,14 @@ class BalloonService:
     def _feed(self, fact: Fact) -> tuple[Effect, ...]:
         if self._observer is not None:
             self._observer(fact)
-        return self.device.handle(fact)
+        before = self.device.state
+        effects = self.device.handle(fact)
+        if self.device.state is not before:
+            self._keep()
+        return effects
+
+    def _keep(self) -> None:
+        self._link.keep(self.device.state, self.releasing.reclaimed_bytes)
 
     def _statistics_due(self) -> None:
         if self.broken_reason is None:

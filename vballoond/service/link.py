@@ -2,6 +2,8 @@
 
 from typing import Protocol
 
+from ..balloon.device import DeviceState
+
 
 class Link(Protocol):
     """Implemented by each transport. Neither call waits, and neither fails: a driver that is gone hears nothing."""
@@ -12,6 +14,9 @@ class Link(Protocol):
     def broken(self) -> None:
         """Tell the driver, as far as the transport can, that its device serves no more."""
 
+    def keep(self, state: DeviceState, reclaimed_bytes: int) -> None:
+        """Write down, for a process after this one, what the device knows now, before anything follows of it."""
+
 
 class NoLink:
     """Stands in while there is no front-end. A driver reads the configuration space when it comes."""
@@ -21,3 +26,6 @@ class NoLink:
 
     def broken(self) -> None:
         """Nobody to tell."""
+
+    def keep(self, state: DeviceState, reclaimed_bytes: int) -> None:
+        """The target is kept by whoever set it, and nothing else outlives a connection."""

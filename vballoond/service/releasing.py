@@ -19,20 +19,20 @@ class Releasing:
     """Gives the frames of one balloon back, unless its settings say not to.
 
     ``reclaimed_bytes`` is the running total of what that freed, by the kernel's account. ``problem`` says why it could
-    not be done the last time that it was tried; None where it could.
+    not be done the last time that it was tried; None where it could. ``discard`` False gives nothing back from now on.
     """
 
     def __init__(self, settings: BalloonSettings, offload: Offload, counters: Counters) -> None:
         self.reclaimed_bytes = 0
         self.problem: str | None = None
-        self._discard: Final = settings.discard
+        self.discard = settings.discard
         self._offload: Final = offload
         self._counters: Final = counters
         self._log: Final = structlog.get_logger().bind(balloon=settings.name)
 
     async def release(self, memory: GuestMemory, ranges: tuple[FrameRange, ...]) -> None:
         """Give ``ranges`` back, outside of the event loop where that may take long. An error is noted, not raised."""
-        if not self._discard:
+        if not self.discard:
             return
         small = len(ranges) <= _INLINE_RANGES and sum(part.count for part in ranges) <= _INLINE_FRAMES
         released = memory.release(ranges) if small else await self._offload.run(memory.release, ranges)

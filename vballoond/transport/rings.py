@@ -23,9 +23,11 @@ from protocol.virtio import RingFeature
 
 from ..errors import FrontEndError
 from ..memory.guest_memory import GuestMemory
+from ..virtqueue import packed, split
 from ..virtqueue.packed import PackedRing, PackedRingParts
 from ..virtqueue.ring import Ring
 from ..virtqueue.split import SplitRing, SplitRingParts
+from ..virtqueue.state import RingRecord, RingState
 
 View = Callable[[int, int], memoryview]
 
@@ -66,7 +68,14 @@ def is_fresh(position: int, size: int, features: int) -> bool:
     return decode_base(position, size).fresh if features & RingFeature.RING_PACKED else position == 0
 
 
-def open_ring(place: RingPlace, view: View, memory: GuestMemory, features: int, position: int) -> Ring:
+def open_ring(
+    place: RingPlace,
+    view: View,
+    memory: GuestMemory,
+    features: int,
+    state: RingState,
+    record: RingRecord | None = None,
+) -> Ring:
     """Return the device's half of a ring.
 
     Args:
@@ -74,7 +83,8 @@ def open_ring(place: RingPlace, view: View, memory: GuestMemory, features: int, 
         view: Finds guest memory by the kind of address that ``place`` has.
         memory: Where its buffers are.
         features: What was negotiated.
-        position: Where it goes on.
+        state: Where it goes on.
+        record: Where it is written down how far the ring is, where that is wanted.
 
     Raises:
         FrontEndError: From ``view``: a part does not lie in memory whole.
@@ -87,22 +97,36 @@ def open_ring(place: RingPlace, view: View, memory: GuestMemory, features: int, 
         "in_order": bool(features & RingFeature.IN_ORDER),
     }
     if features & RingFeature.RING_PACKED:
-        packed = PackedRingGeometry(place.queue_size)
-        packed_parts = PackedRingParts(
-            view(place.descriptors, packed.descriptor_ring_bytes),
-            view(place.driver_area, packed.driver_event_bytes),
-            view(place.device_area, packed.device_event_bytes),
-        )
-        return PackedRing(packed, packed_parts, memory, next_avail=position, **options)
-    if position > INDEX_MASK:
-        raise ValueError(f"a split ring at position {position:#x}, which is a packed ring's: it has 16 bits")
-    split = SplitRingGeometry(place.queue_size)
-    split_parts = SplitRingParts(
-        view(place.descriptors, split.descriptor_table_bytes),
-        view(place.driver_area, split.avail_ring_bytes),
-        view(place.device_area, split.used_ring_bytes),
+        geometry, parts = _packed_parts(place, view)
+        try:
+            base = packed.caught_up(state, geometry, parts.descriptor_ring)
+        except ValueError:
+            parts.release()
+            raise
+        return PackedRing(geometry, parts, memory, next_avail=base, record=record, **options)
+    if not 0 <= state.base <= INDEX_MASK:
+        raise ValueError(f"a split ring at position {state.base:#x}, which is a packed ring's: it has 16 bits")
+    split_geometry, split_parts = _split_parts(place, view)
+    base = split.caught_up(state, split_parts.used_ring)
+    return SplitRing(split_geometry, split_parts, memory, next_avail=base, **options)
+
+
+def _packed_parts(place: RingPlace, view: View) -> tuple[PackedRingGeometry, PackedRingParts]:
+    geometry = PackedRingGeometry(place.queue_size)
+    return geometry, PackedRingParts(
+        view(place.descriptors, geometry.descriptor_ring_bytes),
+        view(place.driver_area, geometry.driver_event_bytes),
+        view(place.device_area, geometry.device_event_bytes),
     )
-    return SplitRing(split, split_parts, memory, next_avail=position, **options)
+
+
+def _split_parts(place: RingPlace, view: View) -> tuple[SplitRingGeometry, SplitRingParts]:
+    geometry = SplitRingGeometry(place.queue_size)
+    return geometry, SplitRingParts(
+        view(place.descriptors, geometry.descriptor_table_bytes),
+        view(place.driver_area, geometry.avail_ring_bytes),
+        view(place.device_area, geometry.used_ring_bytes),
+    )
 
 
 def open_fresh_rings(places: Mapping[int, RingPlace], memory: GuestMemory, features: int) -> dict[int, Ring]:
@@ -112,11 +136,11 @@ def open_fresh_rings(places: Mapping[int, RingPlace], memory: GuestMemory, featu
         FrontEndError: One of them does not lie in memory whole. Then none is open.
         ValueError: One of them is not of the format.
     """
-    position = FRESH_BASE if features & RingFeature.RING_PACKED else 0
+    state = RingState(FRESH_BASE if features & RingFeature.RING_PACKED else 0)
     opened: dict[int, Ring] = {}
     try:
         for index in sorted(queue_roles(features, frozenset(places)).keys() & places.keys()):
-            opened[index] = open_ring(places[index], memory.user_view, memory, features, position)
+            opened[index] = open_ring(places[index], memory.user_view, memory, features, state)
     except (FrontEndError, ValueError):
         for ring in opened.values():
             ring.close()

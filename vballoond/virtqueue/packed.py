@@ -55,6 +55,7 @@ from ..errors import GuestError
 from ..memory.guest_memory import GuestMemory
 from .chain import MAX_DESCRIPTORS, Chain, check_table_length, gather
 from .order import AnyOrder, InOrder
+from .state import NoRecord, RingRecord, RingState
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ class PackedRing:
         event_idx: Whether EVENT_IDX was negotiated.
         indirect: Whether INDIRECT_DESC was negotiated.
         in_order: Whether IN_ORDER was negotiated: buffers are used as they were made available (2.8.8).
+        record: Where it is written down how far the ring is.
 
     Raises:
         ValueError: The base is not a position in the ring; the parts are released.
@@ -97,6 +99,7 @@ class PackedRing:
         event_idx: bool = False,
         indirect: bool = False,
         in_order: bool = False,
+        record: RingRecord | None = None,
     ) -> None:
         self._size: Final = geometry.queue_size
         try:
@@ -117,11 +120,18 @@ class PackedRing:
         self._in_flight = self._next_avail.ahead_of(self._next_used, self._size)
         self._unnotified = 0
         self._order: Final = InOrder() if in_order else AnyOrder()
+        self._record: Final = record or NoRecord()
 
     @property
     def next_avail(self) -> int:
         """The base from which the ring can go on."""
         return encode_base(RingBase(self._next_avail, self._next_used, self._fresh), self._size)
+
+    @property
+    def state(self) -> RingState:
+        """From where the ring can go on; what was taken and not given back is the ring's again then."""
+        oldest = self._next_avail.moved(-sum(self._lengths.values()), self._size)
+        return RingState(encode_base(RingBase(oldest, self._next_used, self._fresh), self._size))
 
     def pop(self) -> Chain | None:
         """Take the next buffer that the driver made available; None if there is none.
@@ -152,6 +162,7 @@ class PackedRing:
         """Return a buffer to the driver. :meth:`should_notify` says whether it wants to hear of it."""
         self._order.used(head)
         length = self._lengths.pop(head)
+        self._record.publishing(length)
         offset, wrap = self._next_used
         self._words32[offset * DESCRIPTOR_WORDS32 + LEN_WORD32] = written_bytes
         self._words[offset * DESCRIPTOR_WORDS + ID_WORD] = head
@@ -161,6 +172,7 @@ class PackedRing:
         self._in_flight -= length
         self._unnotified += length
         self._next_used = self._next_used.moved(length, self._size)
+        self._record.published(self.state.base)
 
     def should_notify(self) -> bool:
         """Say whether the driver wants an interrupt for what was pushed since this was last asked."""
@@ -231,6 +243,24 @@ class PackedRing:
         if len(taken) > 1:
             raise GuestError(f"an indirect descriptor in a list of {len(taken)}")
         return _indirect_table(taken[0], self._memory)
+
+
+def caught_up(state: RingState, geometry: PackedRingGeometry, descriptor_ring: memoryview) -> int:
+    """Return the base at which a ring goes on that may have died while it published a used buffer.
+
+    Raises:
+        ValueError: The state is none of this ring.
+    """
+    size = geometry.queue_size
+    base = decode_base(state.base, size)
+    if not 0 <= state.publishing <= size:
+        raise ValueError(f"a used buffer of {state.publishing} descriptors in a packed ring of {size}")
+    with words16(descriptor_ring) as words:
+        flags = words[base.used.offset * DESCRIPTOR_WORDS + FLAGS_WORD]
+    if not state.publishing or flags & TURN_MASK != USED_TURN[base.used.wrap]:
+        return state.base
+    avail, used = (position.moved(state.publishing, size) for position in (base.avail, base.used))
+    return encode_base(RingBase(avail, used, fresh=False), size)
 
 
 def _indirect_table(descriptor: PackedDescriptor, memory: GuestMemory) -> list[PackedDescriptor]:

@@ -3,14 +3,15 @@
 from typing import Protocol
 
 from .chain import Chain
+from .state import RingState
 
 
 class Ring(Protocol):
     """The device's half of one virtqueue."""
 
     @property
-    def next_avail(self) -> int:
-        """The position from which the ring can go on, as a front-end is told it."""
+    def state(self) -> RingState:
+        """From where the ring can go on; what was taken and not given back is the ring's again then."""
 
     def pop(self) -> Chain | None:
         """Take the next buffer that the driver made available; None if there is none."""

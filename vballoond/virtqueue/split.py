@@ -33,6 +33,7 @@ from ..errors import GuestError
 from ..memory.guest_memory import GuestMemory
 from .chain import Chain, walk
 from .order import AnyOrder, InOrder
+from .state import RingState
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +82,18 @@ class SplitRing:
         # vhost-user tells no used index: it is what memory says, and both are equal when every buffer was completed.
         self._next_used = self._used[IDX_WORD]
         self._notified_used = self._next_used
+        self._in_flight = 0
         self._order: Final = InOrder() if in_order else AnyOrder()
 
     @property
     def next_avail(self) -> int:
         """The position of the next buffer to take, modulo 2**16."""
         return self._next_avail
+
+    @property
+    def state(self) -> RingState:
+        """From where the ring can go on; what was taken and not given back is the ring's again then."""
+        return RingState((self._next_avail - self._in_flight) & INDEX_MASK, self._next_used)
 
     def pop(self) -> Chain | None:
         """Take the next buffer that the driver made available; None if there is none.
@@ -105,12 +112,14 @@ class SplitRing:
             raise GuestError(f"head {head} in a queue of {size}")
         chain = walk(self._table, head, self._memory, indirect=self._indirect)
         self._next_avail = (self._next_avail + 1) & INDEX_MASK
+        self._in_flight += 1
         self._order.taken(head)
         return chain
 
     def unpop(self) -> None:
         """Give the last buffer taken back to the ring, as if it had not been looked at."""
         self._next_avail = (self._next_avail - 1) & INDEX_MASK
+        self._in_flight -= 1
         self._order.untaken()
 
     def push(self, head: int, written_bytes: int = 0) -> None:
@@ -120,6 +129,7 @@ class SplitRing:
         self._used_elements[slot] = head
         self._used_elements[slot + 1] = written_bytes
         self._next_used = (self._next_used + 1) & INDEX_MASK
+        self._in_flight -= 1
         self._used[IDX_WORD] = self._next_used
 
     def should_notify(self) -> bool:
@@ -147,3 +157,11 @@ class SplitRing:
             view.release()
         for view in (self._parts.descriptor_table, self._parts.avail_ring, self._parts.used_ring):
             view.release()
+
+
+def caught_up(state: RingState, used_ring: memoryview) -> int:
+    """Return the position at which a ring goes on that may have died behind publishing used buffers."""
+    if state.used_idx is None:
+        return state.base
+    with words16(used_ring) as used:
+        return (state.base + used[IDX_WORD] - state.used_idx) & INDEX_MASK

@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from support.command import Outcome, outcome, process, run
+from support.command import Outcome, kill_all, outcome, process, run
 from support.fake_front_end import RING_FEATURES, FakeFrontEnd, FakeGuest, qemu_connect, qemu_start
 from support.logging_state import logging_as_before
 
@@ -148,7 +148,7 @@ async def test_a_second_daemon_on_the_same_configuration_does_not_disturb_the_fi
 
 async def test_sockets_that_a_dead_daemon_left_are_taken_over(config: Path, tmp_path: Path) -> None:
     async with serving(config) as (running, _):
-        running.kill()
+        kill_all(running)
         await running.wait()
     assert (tmp_path / "vm1.sock").is_socket()
     async with serving(config) as (running, _):
@@ -194,7 +194,7 @@ async def test_a_configuration_that_is_wrong_is_told_from_failure(config: Path, 
 )
 def test_a_configuration_that_is_wrong_names_the_key_and_the_file(config, capsys, wrong: str, said: str) -> None:
     config.write_text(wrong)
-    assert run_daemon(config) == 2
+    assert run_daemon(config, keeper=False) == 2
     complaint = capsys.readouterr().err
     assert complaint.startswith("vballoond: ")
     assert said in complaint
@@ -212,7 +212,7 @@ def test_a_configuration_that_is_wrong_names_the_key_and_the_file(config, capsys
 def test_an_address_or_token_that_is_wrong_names_the_key(config: Path, capsys, http: str, said: str) -> None:
     config.write_text(EXAMPLE.replace('listen = "unix:api.sock"', http))
     with logging_as_before():
-        assert run_daemon(config) == 2
+        assert run_daemon(config, keeper=False) == 2
     assert said in capsys.readouterr().err
 
 

@@ -49,6 +49,8 @@ def test_every_key_that_is_written_is_read(file: Path) -> None:
         listen = "127.0.0.1:1234"
         hosts = ["balloons.example"]
         token_file = "/etc/token"
+        [state]
+        directory = "/var/lib/vballoond"
         [log]
         level = "debug"
         [[balloon]]
@@ -61,6 +63,7 @@ def test_every_key_that_is_written_is_read(file: Path) -> None:
         features = ["stats", "deflate-on-oom"]
         stats_interval_s = 2.5
         discard = false
+        require_sealed_memory = true
         memory = "2GiB"
         min = "16MiB"
         max = "1GiB"
@@ -72,6 +75,7 @@ def test_every_key_that_is_written_is_read(file: Path) -> None:
             "hosts": ("balloons.example",),
             "token_file": Path("/etc/token"),
         },
+        "state": {"directory": Path("/var/lib/vballoond")},
         "log": {"level": "debug"},
         "balloon": (
             {
@@ -84,6 +88,7 @@ def test_every_key_that_is_written_is_read(file: Path) -> None:
                 "features": ("stats", "deflate-on-oom"),
                 "stats_interval_s": 2.5,
                 "discard": False,
+                "require_sealed_memory": True,
                 "memory": 2 << 30,
                 "min": 16 << 20,
                 "max": 1 << 30,

@@ -32,6 +32,7 @@ def test_what_is_not_said_has_its_default() -> None:
     assert machine.features == ("must-tell-host", "stats", "page-poison")
     assert machine.stats_interval_s == 5
     assert machine.discard is True
+    assert machine.require_sealed_memory is False
     assert machine.socket_mode == 0o600
     assert (machine.memory, machine.min, machine.max, machine.socket_group) == (None, 0, None, None)
     http = HttpSettings()

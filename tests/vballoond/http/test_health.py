@@ -4,7 +4,7 @@ HEALTHY = {"ready": True, "problems": []}
 
 
 async def test_the_daemon_is_alive_and_says_which_process_it_is(api) -> None:
-    assert await api.get("/healthz") == {"pid": os.getpid()}
+    assert await api.get("/healthz") == {"pid": os.getpid(), "keeper_pid": None}
 
 
 async def test_a_daemon_that_can_do_its_work_is_ready(api) -> None:

@@ -314,7 +314,7 @@ async def test_a_defect_of_the_daemon_breaks_the_balloon_and_is_logged() -> None
         failed = [line for line in logs if line["event"] == "request failed"]
         assert [(line["log_level"], line["exc_info"]) for line in failed] == [("error", True)]
         # The buffer is the ring's again: nothing was done about it.
-        assert service.stop_queue(INFLATE) == 0
+        assert service.stop_queue(INFLATE).base == 0
 
 
 async def test_every_buffer_comes_back_and_in_order(pair) -> None:
@@ -452,8 +452,8 @@ async def test_what_a_queue_stops_at_is_where_it_goes_on(pair) -> None:
     for number in range(5):
         driver.request(INFLATE, pfns([first + number]))
     await settled(service)
-    assert service.stop_queue(INFLATE) == 5
-    assert service.stop_queue(DEFLATE) == 0
+    assert service.stop_queue(INFLATE).base == 5
+    assert service.stop_queue(DEFLATE).base == 0
     assert service.state_name == "paused"
 
 

@@ -1,10 +1,10 @@
-"""One vhost-user connection, served: the world follows the session, message by message.
+"""One vhost-user connection, served: message by message.
 
 Rules of this file:
 
-* For each message: look at it, work out the new session (``changes``), prepare all that can fail (mappings, ring
-  views), then stop the rings that change, swap, start those that run; consume the message; answer it. A message that
-  is refused has changed nothing.
+* For each message: look at it, work out the new session (``changes``), have the world follow it (``wiring``), answer
+  it, and only then it is gone. A message that is refused has changed nothing. A process that dies anywhere in between
+  leaves the message, its answer, or the next one to its successor, which goes on from there (``channel``).
 * A config change is announced only while the device runs, from the last ring's start to the first one's stop: QEMU 10
   and 11 dereference a null pointer when it comes before or after. It is kept until then.
 * A driver whose ring goes on from where another connection left it read its target there: it is told of a change, since
@@ -14,32 +14,35 @@ Rules of this file:
   closes it, or when its stream has lost its place.
 """
 
-import functools
+import os
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
-from protocol.balloon.queues import QueueRole
 from protocol.layout import LayoutError
 from protocol.vhost_user.features import F_PROTOCOL_FEATURES, ProtocolFeature
 from protocol.vhost_user.header import MESSAGE_HEADER, VERSION, MessageHeader
-from protocol.vhost_user.requests import BackendRequest
+from protocol.vhost_user.requests import BackendRequest, Request
 
-from ...errors import FrontEndError
-from ...memory.guest_memory import GuestMemory
+from ...balloon.device import DeviceState
+from ...balloon.hinting import HintingStage
+from ...errors import FrontEndError, StateError
+from ...holder.holder import Holder
+from ...holder.no_holder import NoHolder
 from ...service.balloon_service import BalloonService
-from ...service.queue import Start
-from ..doorbell import Kicks, check_doorbell, ring, send
+from ...state.guest_file import GuestFile, make_guest_file
 from ..features import offered_features
-from .changes import Change, Offer, change_of
-from .channel import Channel, Message
-from .descriptors import Descriptors, close_all
-from .memory import map_memory, unmap
+from .changes import Offer, change_of
+from .channel import Channel, Message, open_staging
+from .descriptors import close_all, close_quietly
+from .keeping import CONNECTION, REPLY, STATE, Keeping
+from .kept import KeptConnection
 from .replies import reply_to
-from .rings import disturbed, ring_of, start_of
-from .session import BACKEND_CHANNEL, Session, call_name, error_name, is_memory_name, kick_name, memory_name
+from .session import BACKEND_CHANNEL, Session
+from .wiring import Wiring
 
 PROTOCOL_FEATURES: Final = (
     ProtocolFeature.MQ
@@ -55,13 +58,31 @@ change that comes in one batch with an in-band call. LOG_SHMFD would need atomic
 _CONFIG_CHANGE: Final = MESSAGE_HEADER.pack(MessageHeader(BackendRequest.CONFIG_CHANGE_MSG, VERSION, 0))
 
 
-@dataclass(frozen=True, slots=True)
-class _Preparation:
-    """What a new session needs: all that can fail has been done, and nothing has changed yet."""
+_REPEATABLE: Final = frozenset({Request.ADD_MEM_REG, Request.REM_MEM_REG})
+"""What an earlier process may have done, and cannot be done twice. All else comes to the same the second time."""
 
-    memory: GuestMemory
-    stop: frozenset[int]
-    start: dict[int, QueueRole]
+
+@dataclass(frozen=True, slots=True)
+class Fixtures:
+    """What a connection has from its beginning to its end. All three descriptors belong to its back-end."""
+
+    connection: int
+    state: int
+    reply: int
+
+    @classmethod
+    def make(cls, connection: int) -> "Fixtures":
+        """Return those of a new connection."""
+        state = make_guest_file()
+        try:
+            return cls(connection, state, open_staging())
+        except OSError:
+            os.close(state)
+            raise
+
+    def named(self) -> dict[str, int]:
+        """Return them by what they are called."""
+        return {CONNECTION: self.connection, STATE: self.state, REPLY: self.reply}
 
 
 class Backend:
@@ -69,16 +90,33 @@ class Backend:
 
     Args:
         service: The balloon that is served.
-        connection: A connected socket, which belongs to the back-end from now on.
+        fixtures: The connection, and what is there to keep it.
+        holder: Has the descriptors.
+        prefix: With which their names there begin.
+        inherited: What an earlier process left of the connection besides ``fixtures``, by the holder's names; None
+            where it is a new one. The descriptors belong to the back-end from now on.
     """
 
-    def __init__(self, service: BalloonService, connection: socket.socket) -> None:
-        self.session = Session()
+    def __init__(
+        self,
+        service: BalloonService,
+        fixtures: Fixtures,
+        holder: Holder | NoHolder,
+        prefix: str,
+        inherited: Mapping[str, int] | None = None,
+    ) -> None:
         self._service: Final = service
-        self._channel: Final = Channel(connection)
-        self._descriptors: Final = Descriptors()
-        self._kicks: Final = Kicks(service.kick)
+        self._fixtures: Final = fixtures
+        self._holder: Final = holder
+        self._prefix: Final = prefix
+        self._inherited: Final = inherited
+        self._file: Final = GuestFile(fixtures.state)
+        self._channel: Final = Channel(socket.socket(fileno=fixtures.connection), fixtures.reply, self._file.live)
+        self._keeping: Final = Keeping(holder, prefix, self._file, inherited or ())
+        self._wiring: Final = Wiring(service, self._keeping)
+        self._kept_round = (HintingStage.STOPPED, 0)
         self._config_change_due = False
+        self._perhaps_done = 0
         self._log: Final = structlog.get_logger().bind(balloon=service.settings.name)
         self._offer: Final = Offer(offered_features(service.settings) | F_PROTOCOL_FEATURES, PROTOCOL_FEATURES)
 
@@ -86,8 +124,7 @@ class Backend:
         """Serve the connection until it ends; then nothing of it is left."""
         reason = "the daemon ends"
         try:
-            self._service.connect(self)
-            self._log.info("front-end connected")
+            await self._begin()
             while (message := await self._channel.peek()) is not None:
                 await self._serve(message)
             reason = "it closed the connection"
@@ -97,9 +134,16 @@ class Backend:
             await self._leave()
             self._log.info("front-end gone", reason=reason)
 
+    @property
+    def session(self) -> Session:
+        """What was agreed on so far."""
+        return self._wiring.session
+
     def hung_up(self) -> bool:
         """Say whether the front-end has closed its end."""
         return self._channel.hung_up()
+
+    # What the balloon calls.
 
     def config_changed(self) -> None:
         """Announce a config change, now or when a ring runs."""
@@ -108,136 +152,122 @@ class Backend:
 
     def broken(self) -> None:
         """Signal the error descriptors of the rings that have one; the specification has no more to say it with."""
-        for index in self.session.running():
-            self._notify(error_name(index))
+        self._wiring.write()
+        self._wiring.signal_errors()
+
+    def keep(self, state: DeviceState, reclaimed_bytes: int) -> None:
+        """Write down what the device knows from now on."""
+        live = self._file.live
+        if live.config != state.config:
+            live.config = state.config
+        live.reclaimed_bytes = reclaimed_bytes
+        if self._kept_round != (state.hinting.stage, state.hinting.command_id):
+            self._kept_round = (state.hinting.stage, state.hinting.command_id)
+            self._wiring.write()
+
+    # Serving.
+
+    async def _begin(self) -> None:
+        if self._inherited is None:
+            self._service.connect(self)
+            self.keep(self._service.device.state, self._service.releasing.reclaimed_bytes)
+            self._wiring.write()
+        else:
+            # What was left is taken up before anything else can be written down in its place.
+            async with self._service.lock:
+                self._go_on(self._inherited)
+        # Those that the holder has already, it does not take again.
+        await self._holder.store({f"{self._prefix}{name}": fd for name, fd in self._fixtures.named().items()})
+        if self._inherited is None:
+            self._log.info("front-end connected")
+            return
+        self._config_change_due = True
+        await self._channel.settle()
+        self._announce()
+
+    def _go_on(self, inherited: Mapping[str, int]) -> None:
+        """Take up what an earlier process left; what of it cannot be used is set aside, and said."""
+        named: dict[str, int] = {}
+        self._service.connect(self)
+        try:
+            kept = KeptConnection.from_json(self._file.read())
+            named = _dealt_out(kept.names, inherited)
+            self._wiring.resume(kept, named)
+            self._perhaps_done = kept.handled
+            self._log.info("front-end taken over", state=self._service.state_name)
+        except StateError as error:
+            close_all(named.values())
+            self._log.error("kept state set aside", reason=str(error))
+            self._service.break_off(f"its state was lost when the daemon was started again: {error}")
+        finally:
+            close_all(inherited.values())
+        self._wiring.write()
+        self._holder.remove(inherited.keys() - set(self._wiring.kept().names.values()))
 
     async def _serve(self, message: Message) -> None:
         try:
             async with self._service.lock:
-                reply = self._handle(message)
+                reply = await self._handle(message)
         finally:
             # What was not adopted is nobody's.
-            close_all(set(message.fds).difference(self._descriptors.named.values()))
-        await self._channel.consume(message)
-        if reply is not None:
-            await self._channel.reply(message.header.request, reply)
+            close_all(set(message.fds) - self._wiring.fds)
+        await self._channel.answer(message, reply)
+        self._perhaps_done = 0
         self._announce()
 
-    def _handle(self, message: Message) -> bytes | None:
+    async def _handle(self, message: Message) -> bytes | None:
         """Do what ``message`` asks; return what it is answered."""
         refused = True
         try:
-            self._apply(change_of(self.session, message, self._offer))
+            change = change_of(self._wiring.session, message, self._offer)
+            if change.config_write is not None:
+                self._service.write_config(*change.config_write)
+            await self._wiring.apply(change, message.checksum)
             refused = False
         except (FrontEndError, LayoutError) as error:
-            self._log.warning("message refused", request=message.header.request, reason=str(error))
+            refused = not self._was_done(message)
+            if refused:
+                self._log.warning("message refused", request=message.header.request, reason=str(error))
         except Exception:  # noqa: BLE001 (logged)
             # A defect of ours. Closing the connection for it could cost the guest its VM.
             self._log.exception("message failed", request=message.header.request)
-        return reply_to(message, self.session, self._offer, self._service.read_config, refused=refused)
+        return reply_to(message, self._wiring.session, self._offer, self._service.read_config, refused=refused)
 
-    def _apply(self, change: Change) -> None:
-        """Let the world follow ``change``. On an error nothing has happened."""
-        if change.config_write is not None:
-            self._service.write_config(*change.config_write)
-        if change.session is self.session and not change.store and not change.drop:
-            return  # most messages: a guest writes `actual` and reads `num_pages` for every 256 frames
-        preparation = self._prepare(change)
-        self.session = self._stop_rings(preparation.stop, change.session)
-        self._swap_memory(preparation.memory)
-        self._adopt_descriptors(change)
-        for index, role in preparation.start.items():
-            self._start_ring(index, role)
-
-    def _prepare(self, change: Change) -> _Preparation:
-        for name, fd in change.store.items():
-            if not is_memory_name(name):
-                check_doorbell(fd)
-        present = self._service.memory
-        memory = present
-        if {memory_name(place) for place in change.session.regions} & change.store.keys() or (
-            change.session.regions != self.session.regions
-        ):
-            memory = map_memory(
-                change.session, present, {**self._descriptors.named, **change.store}, change.store.keys()
-            )
-        running, wanted = self.session.running(), change.session.running()
-        stop = frozenset(running) if memory is not present else disturbed(running, wanted)
-        try:
-            start = {index: role for index, role in wanted.items() if index in stop or index not in running}
-            for index in start:
-                ring_of(change.session, index, memory).close()
-        except FrontEndError:
-            unmap(memory.regions, keep=present)
-            raise
-        return _Preparation(memory, stop, start)
-
-    def _stop_rings(self, indices: frozenset[int], session: Session) -> Session:
-        """Stop rings; return ``session`` with the positions at which they stopped, where it has none of its own."""
-        for index in indices:
-            self._kicks.forget(index)
-            position = self._service.stop_queue(index)
-            if not session.vrings[index].renewed:
-                session = session.with_vring(index, base=position)
-        return session
-
-    def _swap_memory(self, memory: GuestMemory) -> None:
-        before = self._service.memory
-        if memory is not before:
-            self._service.set_memory(memory)
-            unmap(before.regions, keep=memory)
-
-    def _adopt_descriptors(self, change: Change) -> None:
-        kicks = {index: kick_name(index) for index in self._service.running_queues}
-        changed = {index for index, name in kicks.items() if name in change.store or name in change.drop}
-        for index in changed:
-            self._kicks.forget(index)
-        self._descriptors.drop(change.drop)
-        self._descriptors.store(change.store)
-        for index in changed:
-            self._listen(index)
-            self._service.kick(index)
-
-    def _start_ring(self, index: int, role: QueueRole) -> None:
-        self._listen(index)
-        start = start_of(self.session, index)
-        if start is Start.RENEWED and not self._service.started:
-            self._config_change_due = True
-        self._service.start_queue(
-            index,
-            role,
-            ring_of(self.session, index, self._service.memory),
-            functools.partial(self._notify, call_name(index)),
-            features=self.session.features,
-            start=start,
-        )
-        self.session = self.session.with_vring(index, renewed=False)
-
-    def _listen(self, index: int) -> None:
-        self._kicks.listen(index, self._descriptors[kick_name(index)])
-
-    def _notify(self, name: str) -> None:
-        fd = self._descriptors.get(name)
-        if fd is not None:
-            ring(fd)
+    def _was_done(self, message: Message) -> bool:
+        """Say whether an earlier process has done what cannot be done now, because it is done."""
+        return message.header.request in _REPEATABLE and message.checksum == self._perhaps_done
 
     def _announce(self) -> None:
-        if not self._config_change_due or not self.session.may_be_told():
-            return
-        fd = self._descriptors.get(BACKEND_CHANNEL)
-        if fd is None:
+        if self._wiring.take_renewed_driver():
+            self._config_change_due = True
+        if not self._config_change_due or not self._wiring.session.may_be_told():
             return
         try:
-            self._config_change_due = send(fd, _CONFIG_CHANGE) != len(_CONFIG_CHANGE)
+            self._config_change_due = not self._wiring.send(BACKEND_CHANNEL, _CONFIG_CHANGE)
         except OSError as error:
             # The channel is full or gone. A front-end that still reads is told after its next message.
-            self._log.warning("config change not announced", reason=error.strerror)
+            self._log.warning("config change not announced", reason=error.strerror or str(error))
 
     async def _leave(self) -> None:
         async with self._service.lock:
-            self._kicks.close()
-            memory = self._service.memory
-            self._service.disconnect()
-            unmap(memory.regions, keep=self._service.memory)
-            self._descriptors.close()
+            self._wiring.close()
+            self._keeping.end()
             self._channel.close()
+            self._file.close()
+            close_quietly(self._fixtures.state)
+            close_quietly(self._fixtures.reply)
+
+
+def _dealt_out(names: Mapping[str, str], inherited: Mapping[str, int]) -> dict[str, int]:
+    """Return a descriptor of its own for each name: several may stand for one that the holder has.
+
+    Raises:
+        StateError: One is not there. None is open then.
+    """
+    named: dict[str, int] = {}
+    for name, stored in names.items():
+        if stored not in inherited:
+            close_all(named.values())
+            raise StateError(f"the descriptor {name!r} was not kept")
+        named[name] = os.dup(inherited[stored])
+    return named

@@ -4,6 +4,8 @@ Rules of this file:
 
 * A message is looked at (MSG_PEEK), handled, and only then consumed: a process that dies in between leaves it in the
   socket for its successor.
+* An answer is staged in a pipe before its message is consumed, and moves from there to the socket (splice), which takes
+  it out of the one as it enters the other. So a successor finds an answer that is due, or the message, or neither.
 * Descriptors come with the first byte of a message. They are counted, never truncated in silence (MSG_CTRUNC), and
   close-on-exec.
 * A header that cannot be one (wrong version) means that the stream has lost its place: nothing after it can be trusted,
@@ -13,8 +15,13 @@ Rules of this file:
 
 import array
 import asyncio
+import fcntl
+import os
 import select
 import socket
+import sys
+import termios
+import zlib
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -29,6 +36,7 @@ from protocol.vhost_user.header import (
 )
 
 from ...errors import FrontEndError
+from ...state.live_words import LiveWords
 from .descriptors import close_all
 
 _FD_BYTES: Final = array.array("i").itemsize
@@ -48,18 +56,27 @@ class Message:
         """Whether the front-end waits for an answer."""
         return bool(self.header.flags & MessageFlag.NEED_REPLY)
 
+    @property
+    def checksum(self) -> int:
+        """By which a message is known again, never 0."""
+        return zlib.crc32(self.payload, zlib.crc32(MESSAGE_HEADER.pack(self.header))) or 1
+
 
 class Channel:
     """One connection. The socket belongs to the channel from now on.
 
     Args:
         connection: A connected Unix stream socket.
+        staging: A pipe, opened for reading and writing (:func:`open_staging`); it stays the caller's.
+        live: Where it is noted which message is being answered.
     """
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, staging: int, live: LiveWords) -> None:
         connection.setblocking(False)
         connection.setsockopt(socket.SOL_SOCKET, _SO_PEEK_OFF, 0)
         self._socket: Final = connection
+        self._staging: Final = staging
+        self._live: Final = live
         self._peek_offset = 0
         self._readable: Final = asyncio.Event()
         self._loop: Final = asyncio.get_running_loop()
@@ -107,10 +124,52 @@ class Channel:
             if left:
                 await asyncio.sleep(0)
 
-    async def reply(self, request: int, payload: bytes) -> None:
-        """Answer ``request``."""
-        header = MessageHeader(request, VERSION | MessageFlag.REPLY, len(payload))
-        await self._loop.sock_sendall(self._socket, MESSAGE_HEADER.pack(header) + payload)
+    async def answer(self, message: Message, payload: bytes | None) -> None:
+        """Take ``message`` out of the socket; answer it, where there is a ``payload`` to answer with.
+
+        Raises:
+            ConnectionError: The front-end is gone.
+        """
+        if payload is None:
+            await self.consume(message)
+            return
+        header = MessageHeader(message.header.request, VERSION | MessageFlag.REPLY, len(payload))
+        self._live.answering = message.checksum
+        os.write(self._staging, MESSAGE_HEADER.pack(header) + payload)
+        await self.consume(message)
+        await self._send_staged()
+
+    async def settle(self) -> None:
+        """Finish an answer that an earlier process staged. Nothing is peeked at yet."""
+        if not _readable_bytes(self._staging):
+            return
+        if self._has_message():
+            message = await self.peek()
+            if message is not None:
+                close_all(message.fds)
+                if message.checksum == self._live.answering:
+                    await self.consume(message)
+        await self._send_staged()
+
+    async def _send_staged(self) -> None:
+        while _readable_bytes(self._staging):
+            try:
+                os.splice(self._staging, self._socket.fileno(), MAX_PAYLOAD_BYTES, flags=_SPLICE_F_NONBLOCK)
+            except BlockingIOError:
+                await self._writable()
+
+    async def _writable(self) -> None:
+        writable = asyncio.Event()
+        self._loop.add_writer(self._socket, writable.set)
+        try:
+            await writable.wait()
+        finally:
+            self._loop.remove_writer(self._socket)
+
+    def _has_message(self) -> bool:
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(0))
 
     def _rewind(self) -> None:
         """Look from the beginning again. The kernel moves on by what is looked at, and back by what is consumed."""
@@ -170,6 +229,21 @@ class Channel:
             self._loop.add_reader(self._socket, self._readable.set)
 
 
+def open_staging() -> int:
+    """Return a pipe for staging answers, opened for reading and writing; the caller closes it."""
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    try:
+        return os.open(f"/proc/self/fd/{reading}", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def _readable_bytes(fd: int) -> int:
+    answer = fcntl.ioctl(fd, termios.FIONREAD, bytes(4))
+    return int.from_bytes(answer, sys.byteorder)
+
+
 class _Received:
     """What was looked at, with descriptors by the end of the piece that had them; those not taken are closed."""
 
@@ -198,6 +272,7 @@ class _Received:
         return tuple(taken)
 
 
+_SPLICE_F_NONBLOCK: Final = 2
 _SO_PEEK_OFF: Final = 42  # asm-generic/socket.h; the socket module has no name for it
 _FIRST_PAUSE_S: Final = 0.005
 _LONGEST_PAUSE_S: Final = 0.5

@@ -66,7 +66,7 @@ def _vring_base(message: Message, session: Session) -> bytes:
         index = VRING_STATE.unpack(message.payload).ring
     except LayoutError:
         index = MAX_QUEUES
-    base = session.vrings[index].base if index < MAX_QUEUES else 0
+    base = session.vrings[index].state.base if index < MAX_QUEUES else 0
     return VRING_STATE.pack(VringState(index, base))
 
 

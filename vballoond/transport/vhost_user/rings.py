@@ -12,14 +12,15 @@ from ...errors import FrontEndError
 from ...memory.guest_memory import GuestMemory
 from ...service.queue import Start
 from ...virtqueue.ring import Ring
+from ...virtqueue.state import RingRecord, RingState
 from ..rings import RingPlace, check_alignment, is_fresh, open_ring
-from .session import Session
+from .session import Session, Vring
 
 _USED_HEADER_BYTES: Final = 4
 
 
-def ring_of(session: Session, index: int, memory: GuestMemory) -> Ring:
-    """Return a ring that is set up, at the position that the session has for it.
+def ring_of(session: Session, index: int, memory: GuestMemory, record: RingRecord | None = None) -> Ring:
+    """Return a ring that is set up, in the state that the session has for it, which goes on in ``record``.
 
     Raises:
         FrontEndError: It cannot be, or a part of it does not lie in one region of ``memory``.
@@ -29,24 +30,23 @@ def ring_of(session: Session, index: int, memory: GuestMemory) -> Ring:
     place = RingPlace(vring.size, vring.address.descriptor, vring.address.available, vring.address.used)
     try:
         check_alignment(place, session.features)
-        return open_ring(
-            place, memory.user_view, memory, session.features, _position(session, vring.base, place, memory)
-        )
+        state = _state(session, vring, place, memory)
+        return open_ring(place, memory.user_view, memory, session.features, state, record)
     except ValueError as error:
         raise FrontEndError(f"ring {index}: {error}") from error
 
 
-def _position(session: Session, base: int, place: RingPlace, memory: GuestMemory) -> int:
+def _state(session: Session, vring: Vring, place: RingPlace, memory: GuestMemory) -> RingState:
     """Return where a ring goes on.
 
     A split ring that was used goes on behind what was used of it, which is where it was stopped, since buffers are
     completed in order. cloud-hypervisor gives the available index when it connects again, and a buffer that nobody had
     served by then would never come back.
     """
-    if session.features & RingFeature.RING_PACKED or base == 0:
-        return base
+    if not vring.renewed or session.features & RingFeature.RING_PACKED or vring.state.base == 0:
+        return vring.state
     with memory.user_view(place.device_area, _USED_HEADER_BYTES) as header, words16(header) as words:
-        return words[IDX_WORD]
+        return RingState(words[IDX_WORD])
 
 
 def start_of(session: Session, index: int) -> Start:
@@ -54,7 +54,7 @@ def start_of(session: Session, index: int) -> Start:
     vring = session.vrings[index]
     if not vring.renewed:
         return Start.AGAIN
-    return Start.FRESH if is_fresh(vring.base, vring.size, session.features) else Start.RENEWED
+    return Start.FRESH if is_fresh(vring.state.base, vring.size, session.features) else Start.RENEWED
 
 
 def disturbed(running: Mapping[int, QueueRole], wanted: Mapping[int, QueueRole]) -> frozenset[int]:

@@ -10,7 +10,7 @@ Rules of this file:
 * User-mode Linux never asks GET_VRING_BASE: it disables its rings, if it still can, and later sets them up again.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from protocol.balloon.queues import MAX_QUEUES, QueueRole, queue_roles
@@ -18,6 +18,7 @@ from protocol.vhost_user.features import F_PROTOCOL_FEATURES
 from protocol.vhost_user.payloads import VringAddress
 
 from ...memory.region import RegionPlace
+from ...virtqueue.state import RingState
 
 BACKEND_CHANNEL: Final = "backend-channel"
 
@@ -51,12 +52,12 @@ def error_name(index: int) -> str:
 class Vring:
     """One ring as the front-end set it up.
 
-    ``base`` is the position to go on from: as the front-end gave it, or where the ring last stopped. ``renewed`` says
-    that the front-end gave it and the ring has not run since.
+    ``state`` is where it goes on: as the front-end said, or where the ring last stopped. ``renewed`` says that the
+    front-end said it and the ring has not run since.
     """
 
     size: int = 0
-    base: int = 0
+    state: RingState = field(default_factory=RingState)
     renewed: bool = False
     address: VringAddress | None = None
     enabled: bool = False

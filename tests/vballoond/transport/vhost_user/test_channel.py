@@ -15,20 +15,31 @@ from support.properties import examples
 from protocol.vhost_user.header import MAX_MESSAGE_FDS, MAX_PAYLOAD_BYTES, MESSAGE_HEADER, MessageHeader
 from protocol.vhost_user.requests import Request
 from vballoond.errors import FrontEndError
-from vballoond.transport.vhost_user.channel import Channel
+from vballoond.state.live_words import LIVE_BYTES, LiveWords
+from vballoond.transport.vhost_user.channel import Channel, open_staging
 from vballoond.transport.vhost_user.descriptors import close_all
 
 FEATURES = message(Request.SET_FEATURES, u64(0x1_3000_0013))
 OWNER = message(Request.SET_OWNER)
 
 
+@contextlib.contextmanager
+def channel_of(connection: socket.socket) -> Iterator[Channel]:
+    """A channel with a pipe and words of its own, which nobody keeps."""
+    staging = open_staging()
+    channel = Channel(connection, staging, LiveWords(memoryview(bytearray(LIVE_BYTES))))
+    try:
+        yield channel
+    finally:
+        channel.close()
+        os.close(staging)
+
+
 @pytest.fixture
 async def ends() -> AsyncIterator[tuple[Channel, socket.socket]]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    channel = Channel(theirs)
-    with ours:
+    with ours, channel_of(theirs) as channel:
         yield channel, ours
-        channel.close()
 
 
 @pytest.fixture
@@ -186,13 +197,10 @@ def test_however_the_stream_is_cut_the_messages_are_the_same(payloads: list[byte
 
     async def read_all() -> list[bytes]:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        channel = Channel(theirs)
-        with ours:
+        with ours, channel_of(theirs) as channel:
             for start, end in itertools.pairwise(edges):
                 ours.sendall(stream[start:end])
-            seen = [(await take(channel))[1] for _ in payloads]
-            channel.close()
-        return seen
+            return [(await take(channel))[1] for _ in payloads]
 
     assert asyncio.run(read_all()) == payloads
 
@@ -324,7 +332,8 @@ async def test_waiting_for_the_rest_of_a_message_can_be_given_up(ends, files) ->
 async def test_descriptors_of_a_message_that_breaks_off_are_closed(ends, files) -> None:
     channel, front_end = ends
     before = open_descriptors()
-    await channel.reply(Request.GET_FEATURES, u64(0))
+    front_end.sendall(OWNER)
+    await channel.answer(await channel.peek(), u64(0))
     socket.send_fds(front_end, [FEATURES[:14]], files[:2])
     task = await begun(channel)
     # A reply that was never read makes closing a reset.
@@ -346,7 +355,8 @@ async def test_a_front_end_that_closed_its_end_has_hung_up_whatever_it_left(ends
 
 async def test_a_reply_repeats_the_request_and_has_no_other_flag_than_reply(ends) -> None:
     channel, front_end = ends
-    await channel.reply(Request.GET_FEATURES, u64(0x123))
+    front_end.sendall(message(Request.GET_FEATURES))
+    await channel.answer(await channel.peek(), u64(0x123))
     answer = front_end.recv(100)
     assert MESSAGE_HEADER.unpack(answer[:12]) == MessageHeader(Request.GET_FEATURES, 0x5, 8)
     assert answer[12:] == u64(0x123)
@@ -355,12 +365,9 @@ async def test_a_reply_repeats_the_request_and_has_no_other_flag_than_reply(ends
 def test_the_received_message_says_whether_an_answer_is_wanted() -> None:
     async def wanted(flags: int) -> bool:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        channel = Channel(theirs)
-        with ours:
+        with ours, channel_of(theirs) as channel:
             ours.sendall(MESSAGE_HEADER.pack(MessageHeader(Request.SET_OWNER, flags, 0)))
-            taken = await channel.peek()
-            channel.close()
-        return taken.need_reply
+            return (await channel.peek()).need_reply
 
     assert not asyncio.run(wanted(0x1))
     assert asyncio.run(wanted(0x9))

@@ -19,6 +19,7 @@ from support.fake_front_end import (
 
 from protocol.vhost_user.requests import Request
 from vballoond.errors import StartError
+from vballoond.holder.no_holder import NoHolder
 from vballoond.service.balloon_service import BalloonService
 from vballoond.transport.vhost_user.listener import Listener
 
@@ -40,8 +41,8 @@ def guest() -> Iterator[FakeGuest]:
 @asynccontextmanager
 async def listening(path: Path, **keys: object) -> AsyncIterator[tuple[Listener, BalloonService]]:
     async with running_service(vhost_user_settings(socket=path, **keys)) as service:
-        listener = Listener(service)
-        listener.start()
+        listener = Listener(service, NoHolder())
+        await listener.start()
         try:
             yield listener, service
         finally:
@@ -127,8 +128,8 @@ async def test_stopping_removes_the_socket_and_ends_the_connection(path: Path, g
 async def test_stopping_while_a_message_waits_its_turn_leaves_no_descriptor(path: Path, guest: FakeGuest) -> None:
     before = open_descriptors()
     async with running_service(vhost_user_settings(socket=path)) as service:
-        listener = Listener(service)
-        listener.start()
+        listener = Listener(service, NoHolder())
+        await listener.start()
         vm = await FakeFrontEnd.connect(path, guest)
         await qemu_connect(vm)
         async with service.lock:
@@ -180,7 +181,7 @@ async def test_a_listener_that_cannot_listen_leaves_nothing_behind(path: Path) -
     async with running_service(vhost_user_settings(socket=path)) as service:
         before = open_descriptors()
         with pytest.raises(StartError):
-            Listener(service)
+            Listener(service, NoHolder())
         assert open_descriptors() == before
         await asyncio.sleep(0)
     assert path.read_text() == "precious"

@@ -9,6 +9,7 @@ from protocol.vhost_user.payloads import VRING_ADDRESS, VRING_STATE, VringDescri
 from protocol.virtio import RingFeature
 
 from ....errors import FrontEndError
+from ....virtqueue.state import RingState
 from ...rings import RingPlace, check_alignment, check_queue_size
 from ..channel import Message
 from ..session import Session, call_name, error_name, kick_name
@@ -43,7 +44,7 @@ def set_vring_base(session: Session, message: Message, offer: Offer) -> Change:
     state = VRING_STATE.unpack(exactly(message, VRING_STATE.size))
     if state.num > INDEX_MASK and not session.features & RingFeature.RING_PACKED:
         raise FrontEndError(f"ring position {state.num:#x} of a split ring has more than 16 bits")
-    return _set_up(session, state.ring, base=state.num, renewed=True)
+    return _set_up(session, state.ring, state=RingState(state.num), renewed=True)
 
 
 def get_vring_base(session: Session, message: Message, offer: Offer) -> Change:
