@@ -1,7 +1,8 @@
 """Which frames of a guest the balloon holds.
 
 One byte for each frame of memory, holes left out: a quarter of a promille of the guest, of which the kernel gives us
-only what was ever written. Reading a window costs by the window, never by the guest.
+only what was ever written: of each piece of the map it is known how much is held, and empty ones are not looked at.
+Reading a window costs by the window, never by the guest.
 """
 
 from collections.abc import Iterator
@@ -10,10 +11,10 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ..memory.frames import FrameRange, FrameSpace, PfnArray, coalesce, merge
+from ..memory.frames import FrameRange, FrameSpace, IndexArray, PfnArray, coalesce, merge
 from .host_pages import HostPages
 
-_PIECE_FRAMES: Final = 1 << 20  # how much of a window is unpacked at a time
+_PIECE_FRAMES: Final = 1 << 20  # how much of a map is looked at at a time
 ABSENT: Final = 2  # in a picture of a window: no frame of the guest
 
 
@@ -36,6 +37,7 @@ class FrameMap:
         self.space: Final = space or FrameSpace()
         self._held: Final = np.zeros(self.space.frames, dtype=np.uint8) if held is None else held
         self._pages: Final = HostPages(self.space)
+        self._held_in: Final = np.zeros(-(-self.space.frames // _PIECE_FRAMES), dtype=np.int64)
         self.held_frames = 0
         if held is not None:
             self._take_over()
@@ -44,21 +46,18 @@ class FrameMap:
         """Look at what somebody else noted."""
         if self._held.size != self.space.frames:
             raise ValueError(f"a map of {self._held.size} frames, for a memory of {self.space.frames}")
-        index = 0
-        for span in self.space.spans:
-            for first in range(span.first, span.end, _PIECE_FRAMES):
-                held = self._held[index : index + min(_PIECE_FRAMES, span.end - first)]
-                if held.size and held.max() > 1:
-                    raise ValueError(f"the map says neither held nor not of frame {first + int(held.argmax()):#x}")
-                self._pages.count(first + np.flatnonzero(held), 1)
-                self.held_frames += int(np.count_nonzero(held))
-                index += held.size
+        for part, index in self._parts(self._everything):
+            held = self._held[index : index + part.count]
+            if held.max() > 1:
+                raise ValueError(f"the map says neither held nor not of frame {part.first + int(held.argmax()):#x}")
+            self._count(part.first + np.flatnonzero(held), index + np.flatnonzero(held), 1)
 
     def clear(self) -> None:
         """Hold nothing any more."""
-        for piece, index in list(self._held_pieces()):
-            self._held[index : index + piece.count] = 0
+        for part, index in self._held_parts(self._everything):
+            self._held[index : index + part.count] = 0
         self._pages.clear()
+        self._held_in[:] = 0
         self.held_frames = 0
 
     def insert(self, pfns: PfnArray) -> int:
@@ -72,11 +71,18 @@ class FrameMap:
     def _set(self, pfns: PfnArray, value: int) -> int:
         index = self.space.index_of(pfns)
         differ = self._held[index] != value
-        changed = int(np.count_nonzero(differ))
         self._held[index] = value
-        self._pages.count(pfns[differ], 1 if value else -1)
-        self.held_frames += changed if value else -changed
-        return changed
+        return self._count(pfns[differ], index[differ], 1 if value else -1)
+
+    def _count(self, pfns: "IndexArray | PfnArray", index: IndexArray, by: int) -> int:
+        """Count frames, given both ways, that are held from now on (``by`` 1) or no more (-1); return how many."""
+        self._pages.count(pfns, by)
+        if self._held_in.size == 1:
+            self._held_in[0] += by * index.size
+        else:
+            np.add.at(self._held_in, index // _PIECE_FRAMES, by)
+        self.held_frames += by * index.size
+        return index.size
 
     def to_release(self, pfns: PfnArray) -> tuple[FrameRange, ...]:
         """Return what of the host's memory can be given back for ``pfns``, which are held, ascending and distinct.
@@ -95,38 +101,42 @@ class FrameMap:
         if space == self.space and held is None:
             return self
         moved = FrameMap(space, held)
-        if self.held_frames:
-            for piece, index in self._held_pieces():
-                for part, to in space.pieces(piece):
-                    at = index + part.first - piece.first
-                    held = self._held[at : at + part.count]
-                    moved._held[to : to + part.count] = held
-                    moved.held_frames += int(np.count_nonzero(held))
-                    moved._pages.count(part.first + np.flatnonzero(held), 1)
+        for piece, index in self._held_parts(self._everything):
+            for part, to in space.pieces(piece):
+                at = index + part.first - piece.first
+                here = np.flatnonzero(self._held[at : at + part.count])
+                moved._held[to + here] = 1
+                moved._count(part.first + here, to + here, 1)
         return moved
 
-    def _held_pieces(self) -> Iterator[tuple[FrameRange, int]]:
-        """Yield the pieces of the map in which any frame is held, with the index of their first frame."""
-        index = 0
-        for span in self.space.spans:
-            for first in range(span.first, span.end, _PIECE_FRAMES):
-                piece = FrameRange(first, min(_PIECE_FRAMES, span.end - first))
-                if self._held[index : index + piece.count].any():
-                    yield piece, index
-                index += piece.count
+    @property
+    def _everything(self) -> FrameRange:
+        return FrameRange(self.space.first, self.space.end - self.space.first)
+
+    def _parts(self, window: FrameRange) -> Iterator[tuple[FrameRange, int]]:
+        """Yield ``window`` cut where spans and pieces of the map end, with the index of each part's first frame."""
+        for span, index in self.space.pieces(window):
+            at = 0
+            while at < span.count:
+                count = min(_PIECE_FRAMES - (index + at) % _PIECE_FRAMES, span.count - at)
+                yield FrameRange(span.first + at, count), index + at
+                at += count
+
+    def _held_parts(self, window: FrameRange) -> Iterator[tuple[FrameRange, int]]:
+        """Yield those of the parts that lie in a piece of which any frame is held."""
+        return (part for part in self._parts(window) if self._held_in[part[1] // _PIECE_FRAMES])
 
     def ranges(self, window: FrameRange) -> tuple[FrameRange, ...]:
         """Return the held frames of ``window`` as ascending ranges that do not touch."""
         return merge(self._ranges(window))
 
     def _ranges(self, window: FrameRange) -> Iterator[FrameRange]:
-        """Yield the same, but that ranges touch where one piece of the window ends and the next begins."""
-        for part, index in self.space.pieces(window):
-            for at in range(0, part.count, _PIECE_FRAMES):
-                held = self._held[index + at : index + min(at + _PIECE_FRAMES, part.count)]
-                edges = np.flatnonzero(np.diff(held, prepend=np.uint8(0), append=np.uint8(0)))
-                for start, end in edges.reshape(-1, 2).tolist():
-                    yield FrameRange(part.first + at + start, end - start)
+        """Yield the same, but that ranges touch where one part of the window ends and the next begins."""
+        for part, index in self._held_parts(window):
+            held = self._held[index : index + part.count]
+            edges = np.flatnonzero(np.diff(held, prepend=np.uint8(0), append=np.uint8(0)))
+            for start, end in edges.reshape(-1, 2).tolist():
+                yield FrameRange(part.first + start, end - start)
 
     def bitmap(self, window: FrameRange) -> bytes:
         """Return ``window`` packed: bit ``i`` (lowest first) of byte ``j`` is frame ``first + 8 * j + i``."""
@@ -140,7 +150,9 @@ class FrameMap:
         for first in range(window.first, window.end, _PIECE_FRAMES):
             part = FrameRange(first, min(_PIECE_FRAMES, window.end - first))
             picture = np.full(part.count, ABSENT, dtype=np.uint8)
-            for piece, index in self.space.pieces(part):
+            for piece, _ in self.space.pieces(part):
+                picture[piece.first - part.first : piece.end - part.first] = 0
+            for piece, index in self._held_parts(part):
                 at = piece.first - part.first
                 picture[at : at + piece.count] = self._held[index : index + piece.count]
             yield picture

@@ -86,12 +86,26 @@ def test_a_picture_tells_held_frames_from_the_guests_and_from_holes(held, window
 @examples(200)
 @given(held=_FRAMES, window=_WINDOW, piece_frames=st.integers(1, 12))
 def test_ranges_are_the_same_however_small_the_pieces_are_in_which_a_window_is_looked_at(held, window, piece_frames):
-    frame_map = holding(held)
-    expected = frame_map.ranges(window)
+    whole = holding(held)
+    expected = whole.ranges(window), whole.picture(window)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_PIECE_FRAMES", piece_frames)
-        assert frame_map.ranges(window) == expected
+        frame_map = holding(held)
+        assert (frame_map.ranges(window), frame_map.picture(window)) == expected
         assert all(part.count <= piece_frames for part in frame_map._ranges(window))
+
+
+@examples(100)
+@given(held=_FRAMES, piece_frames=st.integers(1, 12))
+def test_a_cleared_map_holds_nothing_however_small_its_pieces_are(held, piece_frames):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_PIECE_FRAMES", piece_frames)
+        frame_map = holding(held)
+        frame_map.clear()
+        assert frame_map.held_frames == 0
+        assert frame_map.ranges(ALL) == ()
+        assert frame_map.insert(np.array([11, 12], dtype=np.uint32)) == 2
+        assert frame_map.ranges(ALL) == (FrameRange(11, 2),)
 
 
 def test_ranges_join_over_spans_that_touch():
