@@ -112,8 +112,12 @@ class KeeperProcess:
         """End it, and its worker with it."""
         if self.process.returncode is None:
             self.process.terminate()
-        async with asyncio.timeout(_PATIENCE_S):
-            await self.process.communicate()
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                await self.process.communicate()
+        finally:
+            if self.process.returncode is None:
+                self.process.kill()
 
 
 @asynccontextmanager
