@@ -11,7 +11,7 @@ GUEST_PACKAGES := user-mode-linux busybox-static cpio
 ON_ALL_CPUS := -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quick spec lint bench fuzz highalloc guest-packages clean
+.PHONY: help run test test-quick spec lint bench fuzz torture highalloc guest-packages clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,8 +22,8 @@ run: $(READY) ## start the daemon with a modelled guest named demo, API on 127.0
 test: $(READY) guest-packages lint ## lint, types, import contracts, and all tests, real guests included
 	$(BIN)/pytest $(ON_ALL_CPUS)
 
-test-quick: $(READY) ## the tests without real guests
-	$(BIN)/pytest $(ON_ALL_CPUS) -m "not real_guest"
+test-quick: $(READY) ## the tests without real guests, and without those that take long
+	$(BIN)/pytest $(ON_ALL_CPUS) -m "not real_guest and not long"
 
 spec: $(READY) ## which clause of virtio 1.4 is shown by which test, and with what result
 	@$(BIN)/pytest tests/spec --spec-table -q --no-header
@@ -41,6 +41,11 @@ bench: $(READY) ## inflate and deflate as fast as it goes, as ratios within one 
 MINUTES ?= 10
 fuzz: $(READY) ## garbage from all sides for MINUTES=10, beside guests that keep the rules; SEED brings a run back
 	@$(BIN)/python -m fuzz.main --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+RING ?= both
+HOLDER ?= keeper
+torture: $(READY) guest-packages ## SIGKILL for workers below real guests, KILLS=200 times with RING=both formats; HOLDER=systemd, SEED
+	@$(BIN)/python -m torture.main --ring $(RING) --holder $(HOLDER) $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 
 highalloc: $(READY) ## huge pages with and without balloon compaction, beside the published table; some ten minutes
 	$(BIN)/vballoond experiment highalloc --check

@@ -9,8 +9,8 @@ class Control(Protocol):
     """Implemented by the daemon."""
 
     @property
-    def state_problem(self) -> str | None:
-        """Why what is set now is not on disk; None where it is, or need not be."""
+    def problems(self) -> list[str]:
+        """What is not as it was asked for, a sentence for each, which names no guest."""
 
     async def remember(self) -> None:
         """Return once what is set now is on disk, or cannot be."""
@@ -33,7 +33,7 @@ class Control(Protocol):
 class NoControl:
     """Stands in where the API serves balloons without a daemon around them."""
 
-    state_problem: Final = None
+    problems: Final[list[str]] = []
 
     async def remember(self) -> None:
         """Nothing is kept."""

@@ -4,34 +4,32 @@ import asyncio
 import os
 import resource
 import signal
-import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack
 from typing import Final, Self
 
 import structlog
 from aiohttp import web
 
 from .config.models import Settings
+from .configuration import CONFIGURATION, Configuration
 from .errors import OperatorError, StartError
 from .fleet import Fleet, ObserverFor
 from .holder.holder import Holder
 from .holder.no_holder import NoHolder
 from .http.app import build_app
-from .http.guards import accepted_hosts
-from .http.listen import Address, left_api_socket, open_api_socket, read_token
+from .http.site import API, Site
 from .logs import configure_logs
 from .offload import Offload
 from .registry import Registry
 from .service.balloon_service import Observer
 from .state.disk import Disk
 from .transport.vhost_user.left import sort_out
+from .watchdog import Watchdog, interval_of
 
-_API: Final = "api"
 _LAST_ANSWERS_S: Final = 0.05  # for the answer to whoever asked for a restart
-_SHUTDOWN_S: Final = 2.0  # how long the API's open requests may go on after a signal
 
 
 def _no_observer(name: str) -> Observer | None:
@@ -45,11 +43,13 @@ class Daemon:
     Use it as an asynchronous context manager: entering opens every socket and starts every guest, leaving ends all and
     removes the sockets. Where entering fails, nothing is left behind.
 
+    Where it goes on after another process, guests wait for it: what cannot be had then is a problem, and no error.
+
     Args:
         settings: The configuration.
         observer_for: Gives a balloon's observer by its name, for tests and traces.
         holder: Has every descriptor for the process after this one, and those of the one before.
-        load: Reads the configuration anew; None: it stays as it is.
+        configuration: Where ``settings`` are from, and can be read anew; None: they stay as they are.
 
     Raises:
         StartError: On entering: a port, a socket, a token file or the state directory cannot be had.
@@ -60,42 +60,37 @@ class Daemon:
         settings: Settings,
         observer_for: ObserverFor = _no_observer,
         holder: Holder | NoHolder | None = None,
-        load: Callable[[], Settings] | None = None,
+        configuration: Configuration | None = None,
     ) -> None:
         self.registry: Final = Registry()
-        self.api_url = ""
         self.restarting: Final = asyncio.Event()
         """Set when another process is to take over."""
         self._settings = settings
         self._holder: Final = holder or NoHolder()
-        self._load: Final = load or (lambda: settings)
+        self._configuration: Final = configuration or Configuration(lambda: settings, self._holder)
         self._observer_for: Final = observer_for
         self._reloading: Final = asyncio.Lock()
         self._stack: Final = AsyncExitStack()
+        self._site: Final = Site(self._holder)
 
     async def __aenter__(self) -> Self:
         async with self._stack:
             executor = self._stack.enter_context(ThreadPoolExecutor(thread_name_prefix="offload"))
-            offload = Offload(executor)
-            # The API's address first: it is what a second daemon on the same configuration meets.
-            token = read_token(self._settings.http.token_file)
+            self.offload = Offload(executor)
             inherited = self._holder.inherited()
-            stack = self._stack.enter_context(ExitStack())
-            listener, address = await self._api_socket(inherited.pop(_API, None), stack)
-            self.disk = Disk(self._settings.state.directory, offload)
-            self._stack.callback(self.disk.close)
-            self.fleet = Fleet(self.registry, offload, self._holder, self.disk, self._observer_for)
+            again = bool(inherited)
+            # The API's address first: it is what a second daemon on the same configuration meets.
+            await self._listen(inherited.pop(API, None), again=again)
+            if (configuration := inherited.pop(CONFIGURATION, None)) is not None:
+                os.close(configuration)
+            self.disk = Disk(self._settings.state.directory, self.offload, again=again)
+            self._stack.push_async_callback(self.disk.close)
+            self.fleet = Fleet(self.registry, self.offload, self._holder, self.disk, self._observer_for)
             self._stack.push_async_callback(self.fleet.close)
-            await self.fleet.open(self._settings.balloon, sort_out(inherited))
-            hosts = accepted_hosts(address.host, self._settings.http.hosts)
-            app = build_app(self.registry, offload, self._holder, self, hosts=hosts, token=token)
-            runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_S)
-            await runner.setup()
-            self._stack.push_async_callback(runner.cleanup)
-            await web.SockSite(runner, listener).start()
-            self.api_url = (
-                f"unix:{address.path}" if address.path else f"http://{address.host}:{listener.getsockname()[1]}"
-            )
+            await self.fleet.open(self._settings.balloon, sort_out(inherited), again=again)
+            await self._configuration.keep(self._settings)
+            self._stack.push_async_callback(self._site.close)
+            await self._site.serve(self._make_app)
             self._opened = self._stack.pop_all()
         return self
 
@@ -103,9 +98,21 @@ class Daemon:
         await self._opened.aclose()
 
     @property
-    def state_problem(self) -> str | None:
-        """Why what is set now is not on disk; None where it is, or need not be."""
-        return self.disk.problem
+    def api_url(self) -> str:
+        """Where the API is found; empty where it is not served."""
+        return self._site.url
+
+    @property
+    def problems(self) -> list[str]:
+        """What is not as it was asked for, a sentence for each, which names no guest."""
+        problems = []
+        if self.disk.problem is not None:
+            problems.append("what is set now is not kept on disk; the log says why")
+        if missing := len(self.fleet.problems):
+            problems.append(f"{missing} balloon(s) are not there or cannot be connected to; the log says why")
+        if self._configuration.problem is not None:
+            problems.append("the configuration is wrong, so the one of before counts; 'vballoond reload' says why")
+        return problems
 
     async def remember(self) -> None:
         """Return once what is set now is on disk, or cannot be: ``disk.problem`` says."""
@@ -119,24 +126,29 @@ class Daemon:
         """
         async with self._reloading:
             try:
-                settings = self._load()
+                settings = self._configuration.read()
             except StartError as error:
                 detail = f"nothing was changed: {error.detail}"
                 raise OperatorError(detail, status=422, code="bad-configuration") from error
             done = await self.fleet.apply(settings.balloon)
-            done += self._follow_the_rest(settings)
+            done += await self._follow_the_rest(settings)
             self._settings = settings
+            self._configuration.problem = None
+            await self._configuration.keep(settings)
             await self.remember()
         for line in done:
             structlog.get_logger().info("reloaded", what=line)
         return done
 
-    def _follow_the_rest(self, settings: Settings) -> list[str]:
+    async def _follow_the_rest(self, settings: Settings) -> list[str]:
         done = []
         if settings.log != self._settings.log:
             configure_logs(settings.log.level)
             done.append(f"log level {settings.log.level}")
         later = [part for part in ("http", "state") if getattr(settings, part) != getattr(self._settings, part)]
+        if not self.api_url:
+            done.append(await self._serve_at_last(settings))
+            later = [part for part in later if part != "http"]
         return done + [f"[{part}] counts from the next start on: vballoond restart" for part in later]
 
     def restart(self) -> None:
@@ -145,7 +157,7 @@ class Daemon:
         Raises:
             OperatorError: There is none that would.
         """
-        if not self._holder.alive:
+        if not self.outlived:
             raise OperatorError(
                 "there is no keeper or service manager that would start another process: guests would notice",
                 status=409,
@@ -153,21 +165,39 @@ class Daemon:
             )
         self.restarting.set()
 
-    async def _api_socket(self, left_fd: int | None, stack: ExitStack) -> tuple[socket.socket, Address]:
-        left = None if left_fd is None else left_api_socket(self._settings.http, left_fd)
-        if left is None:
-            # It may be in the way of the new one for as long as the holder has it.
-            self._holder.remove([_API])
-            await self._holder.store({})
-        listener, address = open_api_socket(self._settings.http, stack, left)
-        await self._holder.store({_API: listener.fileno()})
-        return listener, address
+    @property
+    def outlived(self) -> bool:
+        """Whether a process after this one can go on with what guests need, as far as is known."""
+        return self._holder.alive and self._holder.capacity != 0
+
+    def _make_app(self, hosts: frozenset[str] | None, token: str | None) -> web.Application:
+        return build_app(self.registry, self.offload, self._holder, self, hosts=hosts, token=token)
+
+    async def _listen(self, left_fd: int | None, *, again: bool) -> None:
+        # What is opened here is closed by whoever closes the site, or when entering fails.
+        self._stack.push_async_callback(self._site.close)
+        try:
+            await self._site.listen(self._settings.http, left_fd)
+        except StartError as error:
+            if not again:
+                raise
+            structlog.get_logger().critical("the API is not served; a reload tries again", reason=error.detail)
+
+    async def _serve_at_last(self, settings: Settings) -> str:
+        try:
+            await self._site.listen(settings.http)
+        except StartError as error:
+            structlog.get_logger().critical("the API is still not served", reason=error.detail)
+            return f"the API is still not served: {error.detail}"
+        await self._site.serve(self._make_app)
+        return f"the API is served at {self.api_url}"
 
 
 async def serve(load: Callable[[], Settings], announce: Callable[[Daemon], None], holder: Holder | NoHolder) -> None:
     """Run the daemon until SIGINT or SIGTERM; ``announce`` is called once everything is open for the first time.
 
-    Where another process is to take over, this one ends on the spot, as if it were killed: that is how it is tried.
+    Where another process is to take over, this one ends on the spot, as if it were killed: that is how it is tried. So
+    it does on a signal of a service manager that keeps what guests need, and decides what becomes of it.
 
     Raises:
         StartError: It could not start; nothing is left behind.
@@ -177,23 +207,37 @@ async def serve(load: Callable[[], Settings], announce: Callable[[Daemon], None]
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)  # the configuration is only about to be read
+    configuration = Configuration(load, holder)
+    settings = configuration.begin()
+    configure_logs(settings.log.level)
     log = structlog.get_logger()
-    async with Daemon(load(), holder=holder, load=load) as daemon:
+    async with Daemon(settings, holder=holder, configuration=configuration) as daemon:
         if not holder.inherited():
             announce(daemon)
         reloads = _Reloads(daemon, holder)
         loop.add_signal_handler(signal.SIGHUP, reloads.begin)
         await holder.ready()
         log.info("serving", api=daemon.api_url, balloons=len(daemon.registry))
+        watching = asyncio.create_task(_watch(daemon, holder), name="watchdog")
         waiting = {asyncio.create_task(event.wait()) for event in (ended, daemon.restarting)}
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        for task in waiting:
+        for task in (*waiting, watching):
             task.cancel()
-        if not ended.is_set():
+        managed = daemon.outlived and holder.keeper_pid is None
+        if managed or not ended.is_set():
             await asyncio.sleep(_LAST_ANSWERS_S)
+            await daemon.disk.close()
             log.info("ending for the next process")
             os._exit(0)
         log.info("ending on a signal")
+
+
+async def _watch(daemon: Daemon, holder: Holder | NoHolder) -> None:
+    interval_s = interval_of(os.environ)
+    if interval_s is not None:
+        probes = Watchdog(holder, daemon.offload, lambda: [service.came_round for service in daemon.fleet.services])
+        await probes.run(interval_s)
 
 
 class _Reloads:

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import sys
+from collections.abc import MutableMapping
 from typing import Any, Final
 
 import pydantic_core
@@ -17,23 +18,43 @@ _CLIENTS_FAULTS: Final = (HttpProcessingError, RequestPayloadError, ConnectionRe
 
 
 def configure_logs(level: str) -> None:
-    """Set up logging for the process, from ``level`` ("debug", "info", "warning", "error") upwards."""
+    """Set up logging for the process, from ``level`` ("debug", "info", "warning", "error") upwards.
+
+    Called again, it changes the level, of loggers too that there are already.
+    """
+    _threshold.number = _LEVELS[level.upper()]
     people = sys.stderr.isatty()
     renderer: Any = structlog.dev.ConsoleRenderer() if people else structlog.processors.JSONRenderer(_to_json)
     structlog.configure(
         processors=[
+            _drop_below_threshold,
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level.upper()]),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
         logger_factory=_StderrLogger,
         cache_logger_on_first_use=True,
     )
     # aiohttp's own messages, such as a handler that failed, go the same way.
     logging.basicConfig(level=logging.WARNING, handlers=[_ToStructlog()], force=True)
+
+
+class _Threshold:
+    """A logger that has been bound keeps its processors for ever, so what changes is behind one of them."""
+
+    number = logging.INFO
+
+
+_threshold: Final = _Threshold()
+
+
+def _drop_below_threshold(_: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if _LEVELS["ERROR" if method == "exception" else method.upper()] < _threshold.number:
+        raise structlog.DropEvent
+    return event
 
 
 def _to_json(value: Any, **_: Any) -> str:

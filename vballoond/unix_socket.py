@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from .errors import StartError
+from .unix_diag import INODE_MASK, bound_inode
 
 _BACKLOG: Final = 128
 
@@ -23,7 +24,7 @@ class UnixListener:
         mode: Who may connect.
         group: Whose it is; None: the process's.
         left: The same socket as an earlier process left it, whose descriptor belongs to the listener from now on. It is
-            taken over where it is still at ``path``, and closed where it is not.
+            taken over where it is still at ``path``; where it is not, it is closed, and removed from where it is.
 
     Raises:
         StartError: Exit status 1: somebody listens there, something else is there, or it cannot be made. Nothing is
@@ -39,7 +40,7 @@ class UnixListener:
             self._inode = path.lstat().st_ino
             return
         if left is not None:
-            os.close(left)
+            discard(left)
         _clear(path)
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -68,14 +69,40 @@ class UnixListener:
                 self.path.unlink()
 
 
+def discard(left: int) -> None:
+    """Close a listening socket that an earlier process left, and remove it from its path, if it is still there."""
+    path = _path_of(left)
+    if path is not None and _listens_at(left, path):
+        with contextlib.suppress(OSError):
+            path.unlink()
+    os.close(left)
+
+
 def _listens_at(fd: int, path: Path) -> bool:
     """Say whether ``fd`` is the socket that is found at ``path``: one that is connected to there is heard here."""
-    listener = socket.socket(fileno=fd)
+    if _path_of(fd) != path:
+        return False
     try:
-        listening = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-        return bool(listening and listener.getsockname() == str(path) and stat.S_ISSOCK(path.lstat().st_mode))
+        found = path.lstat()
     except OSError:
         return False
+    # Somebody may have removed it and made another one.
+    inode = bound_inode(fd)
+    return stat.S_ISSOCK(found.st_mode) and inode in (None, found.st_ino & INODE_MASK)
+
+
+def _path_of(fd: int) -> Path | None:
+    """Return where ``fd`` listens; None: it is no socket that does, or not at a path."""
+    try:
+        listener = socket.socket(fileno=fd)
+    except OSError:
+        return None
+    try:
+        listening = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        name = listener.getsockname() if listening and listener.family == socket.AF_UNIX else ""
+        return Path(name) if name and isinstance(name, str) else None
+    except OSError:
+        return None
     finally:
         listener.detach()
 

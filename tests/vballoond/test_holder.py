@@ -16,6 +16,8 @@ from support.worker_control import KeeperProcess, Workers, keeper, keeper_of, ki
 from vballoond.holder.holder import Holder
 from vballoond.holder.no_holder import NoHolder
 
+pytestmark = pytest.mark.long
+
 LOST = "the holder of descriptors is lost: what is served now ends with this process"
 ROOM = 1000
 

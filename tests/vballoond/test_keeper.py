@@ -15,6 +15,8 @@ from support.worker_control import KEEPER, SCRIPT, KeeperProcess, Worker, Worker
 
 from vballoond.keeper import Backoff, DescriptorStore, parse_message, same_file, valid_name
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 HOUR_LONG = f"""
 import sys

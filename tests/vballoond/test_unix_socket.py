@@ -111,3 +111,73 @@ def test_closing_removes_the_socket_but_not_one_that_took_its_place(path: Path) 
     with listening(path, 0o600):
         pass
     assert not path.exists()
+
+
+# A socket that an earlier process left.
+
+
+def left_at(path: Path) -> int:
+    """A listening socket at ``path``, as the one descriptor that is left of its process."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        return os.dup(listener.fileno())
+
+
+def accepts(listener: UnixListener, path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+        connection, _ = listener.socket.accept()
+        connection.close()
+    return True
+
+
+def test_a_socket_that_was_left_is_taken_over_with_those_that_wait_there(path: Path) -> None:
+    before = open_descriptors()
+    left = left_at(path)
+    inode = path.stat().st_ino
+    with socket.socket(socket.AF_UNIX) as waiting:
+        waiting.connect(str(path))
+        listener = UnixListener(path, mode=0o600, left=left)
+        assert listener.taken_over
+        assert path.stat().st_ino == inode
+        assert listener.socket.gettimeout() == 0
+        listener.socket.accept()[0].close()
+    assert accepts(listener, path)
+    listener.close()
+    assert not path.exists()
+    assert open_descriptors() == before
+
+
+@pytest.mark.parametrize("kind", ["another path", "removed", "not listening", "in the way"])
+def test_a_socket_that_is_not_at_its_path_is_closed_and_a_new_one_made(path: Path, kind: str) -> None:
+    before = open_descriptors()
+    match kind:
+        case "another path":
+            left = left_at(path.with_name("vm2.sock"))
+        case "removed":
+            left = left_at(path)
+            path.unlink()
+        case "not listening":
+            with socket.socket(socket.AF_UNIX) as bound:
+                bound.bind(str(path))
+                left = os.dup(bound.fileno())
+        case _:
+            left = socket.socket(socket.AF_INET).detach()
+    listener = UnixListener(path, mode=0o640, left=left)
+    assert not listener.taken_over
+    assert mode_of(path) == 0o640
+    assert accepts(listener, path)
+    listener.close()
+    assert open_descriptors() == before
+
+
+def test_what_stands_in_the_place_of_a_socket_that_was_left_is_left_alone(path: Path) -> None:
+    before = open_descriptors()
+    left = left_at(path)
+    path.unlink()
+    path.write_text("precious")
+    with pytest.raises(StartError, match="is not a socket"):
+        UnixListener(path, mode=0o600, left=left)
+    assert path.read_text() == "precious"
+    assert open_descriptors() == before

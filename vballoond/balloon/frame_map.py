@@ -5,7 +5,7 @@ only what was ever written: of each piece of the map it is known how much is hel
 Reading a window costs by the window, never by the guest.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -28,29 +28,44 @@ class FrameMap:
     Args:
         space: The frames there are. Others are never held.
         held: Where it is noted which are held, for whoever keeps that; none are where it is left out.
+        written: The parts of ``held`` that are not all 0 perhaps, as ranges of its indices; only these are looked at.
+            None: all of it.
 
     Raises:
         ValueError: ``held`` is no map of this memory.
     """
 
-    def __init__(self, space: FrameSpace | None = None, held: FrameBytes | None = None) -> None:
+    def __init__(
+        self,
+        space: FrameSpace | None = None,
+        held: FrameBytes | None = None,
+        written: Iterable[range] | None = None,
+    ) -> None:
         self.space: Final = space or FrameSpace()
         self._held: Final = np.zeros(self.space.frames, dtype=np.uint8) if held is None else held
         self._pages: Final = HostPages(self.space)
         self._held_in: Final = np.zeros(-(-self.space.frames // _PIECE_FRAMES), dtype=np.int64)
         self.held_frames = 0
-        if held is not None:
-            self._take_over()
-
-    def _take_over(self) -> None:
-        """Look at what somebody else noted."""
         if self._held.size != self.space.frames:
             raise ValueError(f"a map of {self._held.size} frames, for a memory of {self.space.frames}")
+        if held is not None:
+            self._take_over([range(self.space.frames)] if written is None else written)
+
+    def _take_over(self, written: Iterable[range]) -> None:
+        """Look at what somebody else noted."""
+        ranges = list(written)
         for part, index in self._parts(self._everything):
-            held = self._held[index : index + part.count]
-            if held.max() > 1:
-                raise ValueError(f"the map says neither held nor not of frame {part.first + int(held.argmax()):#x}")
-            self._count(part.first + np.flatnonzero(held), index + np.flatnonzero(held), 1)
+            for piece in ranges:
+                first, end = max(piece.start, index), min(piece.stop, index + part.count)
+                if first < end:
+                    self._take_over_piece(part.first + first - index, first, end)
+
+    def _take_over_piece(self, pfn: int, first: int, end: int) -> None:
+        held = self._held[first:end]
+        if held.max() > 1:
+            raise ValueError(f"the map says neither held nor not of frame {pfn + int(held.argmax()):#x}")
+        here = np.flatnonzero(held)
+        self._count(pfn + here, first + here, 1)
 
     def clear(self) -> None:
         """Hold nothing any more."""
@@ -100,7 +115,7 @@ class FrameMap:
         """
         if space == self.space and held is None:
             return self
-        moved = FrameMap(space, held)
+        moved = FrameMap(space, held, written=())
         for piece, index in self._held_parts(self._everything):
             for part, to in space.pieces(piece):
                 at = index + part.first - piece.first

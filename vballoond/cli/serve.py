@@ -33,7 +33,8 @@ def run_daemon(config: Path | None, *, keeper: bool = True) -> int:
         return embedded_default() if config is None else load_settings(config)
 
     try:
-        configure_logs(load().log.level)
+        if keeper:
+            configure_logs("info")  # until the configuration says what else
         holder = Holder.from_environ(os.environ) if keeper else NoHolder()
         asyncio.run(serve(load, _announce, holder))
     except StartError as error:

@@ -22,6 +22,5 @@ async def readyz(request: web.Request) -> web.Response:
     problems = [f"memory of {failing} balloon(s) cannot be given back; the log says why"] if failing else []
     if isinstance(holder := request.app[HOLDER], Holder) and not holder.alive:
         problems.append("whoever kept the descriptors is gone: guests would notice if this process ended; start again")
-    if request.app[CONTROL].state_problem is not None:
-        problems.append("what is set now is not kept on disk; the log says why")
+    problems += request.app[CONTROL].problems
     return json_response(Readiness(ready=not problems, problems=problems), status=503 if problems else 200)

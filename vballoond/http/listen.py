@@ -2,6 +2,7 @@
 
 import errno
 import ipaddress
+import os
 import socket
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Final
 
 from ..config.models import HttpSettings
 from ..errors import StartError
-from ..unix_socket import UnixListener
+from ..unix_socket import UnixListener, discard
 
 _API_SOCKET_MODE: Final = 0o660
 
@@ -40,6 +41,18 @@ def parse_listen(text: str) -> Address:
     return Address(host=host, port=int(port))
 
 
+def check_http(settings: HttpSettings) -> tuple[Address, str | None]:
+    """Return the address and the token, as far as they can be told without listening there.
+
+    Raises:
+        StartError: The address is malformed or would be open to all without a token, or the token cannot be read; exit
+            status 2.
+    """
+    address = parse_listen(settings.listen)
+    _refuse_open(settings, address)
+    return address, read_token(settings.token_file)
+
+
 def open_api_socket(
     settings: HttpSettings, stack: ExitStack, left: socket.socket | None = None
 ) -> tuple[socket.socket, Address]:
@@ -59,34 +72,46 @@ def open_api_socket(
         stack.callback(unix_listener.close)
         return unix_listener.socket, address
     assert address.host is not None
-    if settings.token_file is None and not _is_loopback(address.host):
-        raise StartError(
-            f"http.listen = {settings.listen!r} is open to other hosts: set http.token_file, or listen on 127.0.0.1",
-            exit_status=2,
-        )
+    _refuse_open(settings, address)
     listener = left or _listen_tcp(address.host, address.port)
     stack.callback(listener.close)
     return listener, address
 
 
+def _refuse_open(settings: HttpSettings, address: Address) -> None:
+    if address.host is not None and settings.token_file is None and not _is_loopback(address.host):
+        raise StartError(
+            f"http.listen = {settings.listen!r} is open to other hosts: set http.token_file, or listen on 127.0.0.1",
+            exit_status=2,
+        )
+
+
 def left_api_socket(settings: HttpSettings, fd: int) -> socket.socket | None:
-    """Return the socket that an earlier process left, where it listens as ``settings`` say; else close it.
+    """Return the socket that an earlier process left, where it listens as ``settings`` say; else close and remove it.
 
     Raises:
         StartError: The address is malformed.
     """
     address = parse_listen(settings.listen)
-    listener = socket.socket(fileno=fd)
-    name = listener.getsockname()
-    if address.path is not None:
-        same = name == str(address.path)
-    else:
-        same = listener.family != socket.AF_UNIX and _means(address, name[0], name[1])
-    if same:
+    try:
+        listener = socket.socket(fileno=fd)
+    except OSError:
+        os.close(fd)
+        return None
+    if _listens_at(listener, address):
         listener.setblocking(False)
         return listener
-    listener.close()
+    discard(listener.detach())
     return None
+
+
+def _listens_at(listener: socket.socket, address: Address) -> bool:
+    if not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        return False
+    name = listener.getsockname()
+    if listener.family == socket.AF_UNIX:
+        return bool(name == str(address.path))
+    return address.path is None and _means(address, name[0], name[1])
 
 
 def _means(address: Address, host: str, port: int) -> bool:

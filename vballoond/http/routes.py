@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from protocol.balloon.frame_states import FRAME_STATES
 
-from . import balloons, frames, health, hinting, lifecycle, page
+from . import balloons, frames, health, hinting, lifecycle, metrics, page
 from .models import (
     Balloon,
     BalloonList,
@@ -134,5 +134,6 @@ ROUTES: Final = (
     Route("POST", "/v1/restart", lifecycle.restart, Restarting, answers=(202,), problems=(409,)),
     Route("GET", "/healthz", health.healthz, Health),
     Route("GET", "/readyz", health.readyz, Readiness, answers=(200, 503)),
+    Route("GET", "/metrics", metrics.show_metrics, media=("application/openmetrics-text", "text/plain")),
     Route("GET", "/", page.show_links, media=("text/html",)),
 )

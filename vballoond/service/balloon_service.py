@@ -37,6 +37,7 @@ from ..balloon.frame_pictures import GuestView
 from ..balloon.inflate import MAX_REQUEST_BYTES
 from ..clock import Clock
 from ..config.models import BalloonSettings
+from ..histogram import Histogram
 from ..memory.guest_memory import GuestMemory
 from ..offload import Offload
 from ..virtqueue.chain import Chain
@@ -73,6 +74,7 @@ class BalloonService:
         self.releasing: Final = Releasing(settings, offload, self.device.counters)
         self.broken_reason: str | None = None
         self.started = False
+        self.retired = False
         self.statistics_interval_s = settings.stats_interval_s
         self.log: Final = structlog.get_logger().bind(balloon=settings.name)
         self.clock: Final = clock
@@ -99,6 +101,11 @@ class BalloonService:
     def negotiated_features(self) -> int:
         """What the driver acknowledged; 0 before it has."""
         return self.device.state.features
+
+    @property
+    def turns_s(self) -> Histogram:
+        """How long turns on its queues took."""
+        return self._serving.turns_s
 
     @property
     def running_queues(self) -> tuple[int, ...]:
@@ -248,6 +255,12 @@ class BalloonService:
         self._observe_resize()
         return number
 
+    def retire(self) -> None:
+        """Have the guest take back everything, for good: the balloon is to go when its front-end does."""
+        self.retired = True
+        if self.target_frames:
+            self.set_target(0)
+
     def change_settings(self, settings: BalloonSettings) -> None:
         """Take other settings of the same balloon: what is offered counts from the next connection on."""
         if settings.stats_interval_s != self.settings.stats_interval_s:
@@ -293,6 +306,10 @@ class BalloonService:
         """Serve no more. What is under way is finished first."""
         self._statistics_timer.stop()
         await self._serving.stop()
+
+    async def came_round(self) -> None:
+        """Return once the serving task has had its turn, so that it is known not to hang; at once where it is over."""
+        await self._serving.came_round()
 
     def is_broken(self) -> bool:
         """Whether the driver broke the balloon and has not set it up again."""

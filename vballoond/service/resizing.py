@@ -5,6 +5,9 @@ from typing import Final
 
 from ..balloon.resize import Resize
 from ..clock import Clock
+from ..histogram import Histogram
+
+_BOUNDS_S: Final = (0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300)
 
 
 class Resizing:
@@ -12,13 +15,16 @@ class Resizing:
 
     def __init__(self, clock: Clock) -> None:
         self.current: Resize | None = None
+        self.durations_s: Final = Histogram(_BOUNDS_S)
+        """Of those that were done."""
         self._clock: Final = clock
+        self._begun_at_s = 0.0
         self._changed: Final[set[asyncio.Future[None]]] = set()
 
     def begin(self, target_frames: int, actual_frames: int) -> int:
         """Start a resize in the place of the one before; return its number, counted from 1."""
         number = self.current.id + 1 if self.current else 1
-        now_s = self._clock.monotonic_s()
+        now_s = self._begun_at_s = self._clock.monotonic_s()
         self.current = Resize.begin(number, target_frames, actual_frames, self._clock.now(), now_s)
         self._wake()
         return number
@@ -27,9 +33,11 @@ class Resizing:
         """Take in what driver and map say; return the resize if this is what finished it."""
         if self.current is None or self.current.done:
             return None
-        self.current = self.current.observe(actual_frames, held_frames, self._clock.monotonic_s())
+        now_s = self._clock.monotonic_s()
+        self.current = self.current.observe(actual_frames, held_frames, now_s)
         if not self.current.done:
             return None
+        self.durations_s.observe(now_s - self._begun_at_s)
         self._wake()
         return self.current
 

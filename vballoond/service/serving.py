@@ -16,14 +16,17 @@ import structlog
 from ..balloon.effects import Effect
 from ..clock import Clock
 from ..errors import GuestError
+from ..histogram import Histogram
 from ..virtqueue.chain import Chain
 from .queue import RunningQueue
 
 TURN_CHAINS: Final = 64
 """Buffers taken from one queue before others are served: of Linux's 256 frames each, 64 MiB."""
 
-TURN_S: Final = 0.001
+TURN_S: Final = 0.00025
 """A turn that took this long ends behind the buffer that it is at."""
+
+_BOUNDS_S: Final = (0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 1)
 
 
 class Served(Protocol):
@@ -53,12 +56,15 @@ class Serving:
 
     def __init__(self, served: Served, clock: Clock, name: str) -> None:
         self.lock: Final = asyncio.Lock()
+        self.turns_s: Final = Histogram(_BOUNDS_S)
+        """How long turns took, what was waited for included."""
         self.queues: Final[dict[int, RunningQueue]] = {}
         self._served: Final = served
         self._clock: Final = clock
         self._name: Final = name
         self._wake: Final = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._asking: Final[list[asyncio.Future[None]]] = []
 
     def start(self) -> None:
         """Begin to serve, in a task of the running event loop."""
@@ -70,10 +76,26 @@ class Serving:
             async with self.lock:
                 self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+            self._answer()
 
     def wake(self) -> None:
         """Look at the queues: one of them may have something to do."""
         self._wake.set()
+
+    async def came_round(self) -> None:
+        """Return once the task has looked at all queues again, or is stopped; never where it has failed or hangs."""
+        if self._task is not None:
+            asking = asyncio.get_running_loop().create_future()
+            self._asking.append(asking)
+            self._wake.set()
+            await asking
+
+    def _answer(self) -> None:
+        for asking in self._asking:
+            if not asking.done():
+                asking.set_result(None)
+        self._asking.clear()
 
     async def _serve(self) -> None:
         while True:
@@ -85,6 +107,7 @@ class Serving:
                 if again:
                     self._wake.set()
                     await asyncio.sleep(0)
+            self._answer()
 
     async def _turn(self, index: int) -> bool:
         """Serve a queue if it was kicked, up to the bound; say whether it needs another turn."""
@@ -102,7 +125,13 @@ class Serving:
 
     async def _take_buffers(self, queue: RunningQueue) -> bool:
         """Serve buffers; say whether there may be more."""
-        ends_at_s = self._clock.monotonic_s() + TURN_S
+        began_at_s = self._clock.monotonic_s()
+        try:
+            return await self._take_up_to(queue, began_at_s + TURN_S)
+        finally:
+            self.turns_s.observe(self._clock.monotonic_s() - began_at_s)
+
+    async def _take_up_to(self, queue: RunningQueue, ends_at_s: float) -> bool:
         for _ in range(TURN_CHAINS):
             chain = queue.ring.pop()
             if chain is None:

@@ -4,6 +4,7 @@ Like the map itself it takes memory only where it was written to.
 """
 
 import json
+import os
 import zlib
 from typing import Final, NamedTuple
 
@@ -60,3 +61,22 @@ def open_frames_file(fd: int, space: FrameSpace) -> FrameBytes:
 
 def _spans(space: FrameSpace) -> list[list[int]]:
     return [[span.first, span.count] for span in space.spans]
+
+
+def written_in(fd: int) -> tuple[range, ...]:
+    """Return the parts of a file's frames that were ever written to, as ranges of indices; all others are 0.
+
+    Looking at the others would take memory for them.
+    """
+    written = []
+    end = os.fstat(fd).st_size
+    at = _FRAMES_AT
+    while at < end:
+        try:
+            at = os.lseek(fd, at, os.SEEK_DATA)
+        except OSError:  # ENXIO: nothing any more
+            break
+        hole = os.lseek(fd, at, os.SEEK_HOLE)
+        written.append(range(at - _FRAMES_AT, hole - _FRAMES_AT))
+        at = hole
+    return tuple(written)

@@ -114,8 +114,8 @@ class LiveWords:
 class LiveRing:
     """A packed ring's state. Implements ``virtqueue.state.RingRecord``.
 
-    Between both stores of :meth:`published` a used buffer seems to be on its way at a place where none is yet, which
-    the flags there tell (``virtqueue.packed.caught_up``).
+    Between both stores of :meth:`published` a used buffer seems to be on its way, but not where the ring stands: that
+    says that it is history (``virtqueue.packed.caught_up``).
     """
 
     def __init__(self, words: memoryview) -> None:
@@ -125,9 +125,9 @@ class LiveRing:
         """Let go of the memory."""
         self._words.release()
 
-    def publishing(self, descriptors: int) -> None:
-        """A used buffer is about to be published that skips so many descriptors."""
-        self._words[1] = descriptors
+    def publishing(self, mark: int) -> None:
+        """A used buffer is about to be published, which ``mark`` tells of."""
+        self._words[1] = mark
 
     def published(self, base: int) -> None:
         """It was; the ring stands at ``base`` now."""

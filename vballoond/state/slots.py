@@ -40,9 +40,9 @@ class Slots:
         half = len(memory) // 2
         self._slots: Final = (memory[:half], memory[half : 2 * half])
         self.capacity_bytes: Final = half - SLOT_HEADER.size
-        numbers = [number for number, _ in map(_content, self._slots)]
-        self._number = max(numbers)
-        self._newest = numbers.index(self._number)
+        contents = [_content(slot) for slot in self._slots]
+        self._newest = contents.index(max(contents))
+        self._number, _ = contents[self._newest]
 
     def close(self) -> None:
         """Let go of the memory."""
@@ -59,8 +59,10 @@ class Slots:
             raise StateError(f"{len(text)} bytes of state, where there is room for {self.capacity_bytes}")
         number = self._number + 1
         slot = self._slots[1 - self._newest]
+        # A write of the same number may have broken off here: none of its text must become whole by this header.
+        slot[: SLOT_HEADER.size] = bytes(SLOT_HEADER.size)
         slot[SLOT_HEADER.size : SLOT_HEADER.size + len(text)] = text
-        SLOT_HEADER.pack_into(slot, 0, SlotHeader(number, len(text), _checksum(number, text)))
+        slot[: SLOT_HEADER.size] = SLOT_HEADER.pack(SlotHeader(number, len(text), _checksum(number, text)))
         self._number, self._newest = number, 1 - self._newest
 
     def read(self) -> bytes | None:

@@ -57,6 +57,9 @@ from .chain import MAX_DESCRIPTORS, Chain, check_table_length, gather
 from .order import AnyOrder, InOrder
 from .state import NoRecord, RingRecord, RingState
 
+_MARK_BITS: Final = 16
+_MARK_MASK: Final = (1 << _MARK_BITS) - 1
+
 
 @dataclass(frozen=True, slots=True)
 class PackedRingParts:
@@ -117,6 +120,7 @@ class PackedRing:
         self._driver_event: Final = words16(parts.driver_event)
         self._device_event: Final = words16(parts.device_event)
         self._lengths: Final[dict[int, int]] = {}  # of the lists in flight, by id, in the order in which they came
+        self._taken = 0  # descriptors of those lists
         self._in_flight = self._next_avail.ahead_of(self._next_used, self._size)
         self._unnotified = 0
         self._order: Final = InOrder() if in_order else AnyOrder()
@@ -130,7 +134,7 @@ class PackedRing:
     @property
     def state(self) -> RingState:
         """From where the ring can go on; what was taken and not given back is the ring's again then."""
-        oldest = self._next_avail.moved(-sum(self._lengths.values()), self._size)
+        oldest = self._next_avail.moved(-self._taken, self._size)
         return RingState(encode_base(RingBase(oldest, self._next_used, self._fresh), self._size))
 
     def pop(self) -> Chain | None:
@@ -146,6 +150,7 @@ class PackedRing:
         self._check(buffer_id, length)
         chain = gather(buffer_id, self._elements(taken))
         self._lengths[buffer_id] = length
+        self._taken += length
         self._in_flight += length
         self._next_avail = self._next_avail.moved(length, self._size)
         self._order.taken(buffer_id)
@@ -154,6 +159,7 @@ class PackedRing:
     def unpop(self) -> None:
         """Give the last buffer taken back to the ring, as if it had not been looked at."""
         _, length = self._lengths.popitem()
+        self._taken -= length
         self._in_flight -= length
         self._next_avail = self._next_avail.moved(-length, self._size)
         self._order.untaken()
@@ -162,13 +168,14 @@ class PackedRing:
         """Return a buffer to the driver. :meth:`should_notify` says whether it wants to hear of it."""
         self._order.used(head)
         length = self._lengths.pop(head)
-        self._record.publishing(length)
+        self._record.publishing(_mark(self._next_used, length))
         offset, wrap = self._next_used
         self._words32[offset * DESCRIPTOR_WORDS32 + LEN_WORD32] = written_bytes
         self._words[offset * DESCRIPTOR_WORDS + ID_WORD] = head
         written = int(PackedFlag.WRITE) if written_bytes else 0
         self._words[offset * DESCRIPTOR_WORDS + FLAGS_WORD] = USED_TURN[wrap] | written
         self._fresh = False
+        self._taken -= length
         self._in_flight -= length
         self._unnotified += length
         self._next_used = self._next_used.moved(length, self._size)
@@ -253,14 +260,23 @@ def caught_up(state: RingState, geometry: PackedRingGeometry, descriptor_ring: m
     """
     size = geometry.queue_size
     base = decode_base(state.base, size)
-    if not 0 <= state.publishing <= size:
-        raise ValueError(f"a used buffer of {state.publishing} descriptors in a packed ring of {size}")
+    place, length = state.publishing >> _MARK_BITS, state.publishing & _MARK_MASK
+    if not 0 <= place <= _MARK_MASK or length > size:
+        raise ValueError(f"a used buffer of {length} descriptors at {place:#x} in a packed ring of {size}")
+    if not length or place != base.used.word:
+        return state.base
     with words16(descriptor_ring) as words:
         flags = words[base.used.offset * DESCRIPTOR_WORDS + FLAGS_WORD]
-    if not state.publishing or flags & TURN_MASK != USED_TURN[base.used.wrap]:
+    if flags & TURN_MASK == AVAILABLE_TURN[base.used.wrap]:
         return state.base
-    avail, used = (position.moved(state.publishing, size) for position in (base.avail, base.used))
+    # It is used, or the driver has even made it available again, for the next lap.
+    avail, used = (position.moved(length, size) for position in (base.avail, base.used))
     return encode_base(RingBase(avail, used, fresh=False), size)
+
+
+def _mark(used: RingPosition, length: int) -> int:
+    """Return by which it is known that a used buffer of ``length`` descriptors is about to be published there."""
+    return used.word << _MARK_BITS | length
 
 
 def _indirect_table(descriptor: PackedDescriptor, memory: GuestMemory) -> list[PackedDescriptor]:

@@ -6,7 +6,7 @@ Rules of this file:
   ring's, also what the device had taken and not given back: it will take that again.
 * A process can die between publishing a used buffer and writing down that it did. A split ring's used index tells,
   since it is in memory. A packed ring has none: what is about to be published is written down before (``publishing``),
-  and the descriptor's flags tell whether it was.
+  and the descriptor's flags tell whether it was: it is not what the driver made available there in that lap any more.
 * Whoever reads a state back checks it against the ring (:func:`vballoond.transport.rings.open_ring`): it may be older
   than the memory, or written by a stranger.
 """
@@ -22,8 +22,8 @@ class RingState:
     Attributes:
         base: The oldest buffer that was not given back, as a vhost-user front-end is told positions.
         used_idx: Of a split ring: the used index in memory when that was so; None: whatever it is now.
-        publishing: Of a packed ring: how many descriptors the used buffer skips that is about to be published at
-            ``base``; 0 where none is.
+        publishing: Of a packed ring: at which place a used buffer is about to be published, and how many descriptors it
+            skips (``packed.caught_up``); 0 where none is. It says nothing any more where ``base`` is another place.
     """
 
     base: int = 0
@@ -34,8 +34,8 @@ class RingState:
 class RingRecord(Protocol):
     """Where a ring's state is kept while it changes. A call returns when it is written, and does not fail."""
 
-    def publishing(self, descriptors: int) -> None:
-        """A used buffer is about to be published that skips so many descriptors."""
+    def publishing(self, mark: int) -> None:
+        """A used buffer is about to be published; ``mark`` is the state's ``publishing`` until it was."""
 
     def published(self, base: int) -> None:
         """It was; the ring stands at ``base`` now."""
@@ -44,7 +44,7 @@ class RingRecord(Protocol):
 class NoRecord:
     """Nobody goes on with the ring when this process is gone."""
 
-    def publishing(self, descriptors: int) -> None:
+    def publishing(self, mark: int) -> None:
         """Not written down."""
 
     def published(self, base: int) -> None:

@@ -9,7 +9,7 @@ from protocol.balloon.config_space import BALLOON_CONFIG, BalloonConfig
 from protocol.balloon.features import BalloonFeature
 from protocol.balloon.queues import QueueRole
 from protocol.balloon.statistics import STATISTIC, Statistic, StatisticTag
-from vballoond.balloon.device import BalloonDevice
+from vballoond.balloon.device import BalloonDevice, DeviceState
 from vballoond.balloon.effects import CompleteRequest, ConfigChanged, ReleaseFrames
 from vballoond.balloon.facts import (
     ConfigWritten,
@@ -21,6 +21,9 @@ from vballoond.balloon.facts import (
     StatisticsDue,
     TargetSet,
 )
+from vballoond.balloon.frame_map import FrameMap
+from vballoond.balloon.hinting import Hinting, HintingStage
+from vballoond.errors import StateError
 from vballoond.memory.frames import FrameRange, FrameSpace
 from vballoond.virtqueue.chain import Buffer
 
@@ -357,3 +360,57 @@ def test_a_device_begins_without_anything():
     assert device.frame_map.held_frames == 0
     assert device.state.running == frozenset()
     assert device.handle(StatisticsDue()) == ()
+
+
+# Going on from another device.
+
+
+def test_a_device_goes_on_from_what_its_driver_and_operator_wrote(device):
+    device.handle(TargetSet(40))
+    device.handle(ConfigWritten(4, (7).to_bytes(4, "little")))
+    device.handle(request(INFLATE, 0, pfns(3, 4, 130)))
+    device.handle(request(STATS, 5, statistics(FREE_MEMORY=1)))
+
+    after = BalloonDevice()
+    after.restore(device.state, device.frame_map)
+
+    assert after.state == DeviceState(device.state.config, hinting=device.state.hinting)
+    assert (after.state.config.num_pages, after.state.config.actual) == (40, 7)
+    assert after.frame_map.ranges(ALL) == (FrameRange(3, 2), FrameRange(130, 1))
+    assert after.handle(request(DEFLATE, 1, pfns(3))) == (CompleteRequest(DEFLATE, 1),)
+    assert after.frame_map.held_frames == 2
+
+
+def test_the_command_id_is_that_of_the_round_whatever_else_was_written():
+    after = BalloonDevice()
+    hinting = Hinting(HintingStage.RUNNING, 9)
+    after.restore(DeviceState(BalloonConfig(free_page_hint_cmd_id=77), hinting=hinting), FrameMap(SPACE))
+    assert after.read_config(8, 4) == (9).to_bytes(4, "little")
+
+
+@pytest.mark.parametrize(
+    ("state", "why"),
+    [
+        (DeviceState(hinting=Hinting(command_id=0)), "command ID 0"),
+        (DeviceState(BalloonConfig(num_pages=1 << 32)), "num_pages of 4294967296"),
+        (DeviceState(BalloonConfig(actual=-1)), "actual of -1"),
+        (DeviceState(BalloonConfig(poison_val=1 << 40)), "poison_val of"),
+    ],
+)
+def test_a_state_that_no_device_has_is_refused_and_nothing_changes(device, state, why):
+    device.handle(request(INFLATE, 0, pfns(3)))
+    before = (device.state, device.frame_map)
+    with pytest.raises(StateError, match=why):
+        device.restore(state, FrameMap())
+    assert (device.state, device.frame_map) == before
+
+
+def test_which_frames_are_held_is_noted_from_then_on(device):
+    device.handle(request(INFLATE, 0, pfns(3, 130)))
+    noted = np.zeros(SPACE.frames, dtype=np.uint8)
+    device.note_held_in(noted)
+    device.handle(request(INFLATE, 0, pfns(4)))
+    device.handle(request(DEFLATE, 0, pfns(130)))
+    assert FrameMap(SPACE, noted).ranges(ALL) == (FrameRange(3, 2),)
+    device.handle(QueueStarted(INFLATE, fresh=True))
+    assert not noted.any()

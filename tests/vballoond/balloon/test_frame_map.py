@@ -194,3 +194,81 @@ def test_without_memory_there_is_nothing_to_hold_or_to_see():
     assert frame_map.bitmap(FrameRange(0, 16)) == b"\0\0"
     assert frame_map.picture(FrameRange(0, 3)) == bytes([ABSENT] * 3)
     assert frame_map.in_space(SPACE).held_frames == 0
+
+
+# Over what somebody else noted.
+
+
+@examples(200)
+@given(held=_FRAMES, piece_frames=st.integers(1, 12))
+def test_a_map_goes_on_from_the_bytes_of_another(held, piece_frames):
+    noted = np.zeros(SPACE.frames, dtype=np.uint8)
+    FrameMap(SPACE, noted).insert(array(held))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_PIECE_FRAMES", piece_frames)
+        found = FrameMap(SPACE, noted)
+        assert frames_of(found.ranges(ALL)) == sorted(held)
+        assert found.held_frames == len(held)
+
+
+@examples(200)
+@given(held=_FRAMES, bad=st.sampled_from(THERE), value=st.integers(2, 255), piece_frames=st.integers(1, 12))
+def test_a_byte_that_says_neither_is_refused_and_its_frame_named(held, bad, value, piece_frames):
+    noted = np.zeros(SPACE.frames, dtype=np.uint8)
+    FrameMap(SPACE, noted).insert(array(held))
+    noted[SPACE.index_of(array([bad]))] = value
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_PIECE_FRAMES", piece_frames)
+        with pytest.raises(ValueError, match=f"neither held nor not of frame {bad:#x}$"):
+            FrameMap(SPACE, noted)
+
+
+@pytest.mark.parametrize("frames", [0, SPACE.frames - 1, SPACE.frames + 1])
+def test_bytes_of_another_length_are_refused(frames):
+    with pytest.raises(ValueError, match=f"a map of {frames} frames, for a memory of {SPACE.frames}"):
+        FrameMap(SPACE, np.zeros(frames, dtype=np.uint8))
+
+
+def test_host_pages_are_counted_in_what_was_noted():
+    space = FrameSpace((FrameRange(512, 1024), FrameRange(4096, 512)), 512)
+    noted = np.zeros(space.frames, dtype=np.uint8)
+    FrameMap(space, noted).insert(array([*range(512, 1023), *range(4096, 4607)]))
+    found = FrameMap(space, noted)
+    found.insert(array([1023, 1024]))
+    assert found.to_release(array([1023, 1024])) == (FrameRange(512, 512),)
+    found.insert(array([4607]))
+    assert found.to_release(array([4607])) == (FrameRange(4096, 512),)
+
+
+@examples()
+@given(held=_FRAMES, piece_frames=st.integers(1, 12))
+def test_a_map_that_is_cleared_holds_nothing_and_says_so_where_it_is_noted(held, piece_frames):
+    noted = np.zeros(SPACE.frames, dtype=np.uint8)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_PIECE_FRAMES", piece_frames)
+        frame_map = FrameMap(SPACE, noted)
+        frame_map.insert(array(held))
+        frame_map.clear()
+        assert not noted.any()
+        assert (frame_map.held_frames, frame_map.ranges(ALL)) == (0, ())
+        assert frame_map.insert(array(held)) == len(held)
+
+
+def test_host_pages_of_a_map_that_is_cleared_are_not_held():
+    space = FrameSpace((FrameRange(0, 512),), 512)
+    frame_map = FrameMap(space)
+    frame_map.insert(array(range(511)))
+    frame_map.clear()
+    frame_map.insert(array([511]))
+    assert frame_map.to_release(array([511])) == ()
+
+
+@examples()
+@given(before=_spaces(), after=_spaces(), data=st.data())
+def test_what_moves_to_another_space_is_noted_there(before, after, data):
+    there = frames_of(before.spans)
+    held = data.draw(st.sets(st.sampled_from(there)) if there else st.just(set()))
+    noted = np.zeros(after.frames, dtype=np.uint8)
+    moved = holding(held, before).in_space(after, noted)
+    kept = sorted(held & set(frames_of(after.spans)))
+    assert frames_of(FrameMap(after, noted).ranges(ALL)) == frames_of(moved.ranges(ALL)) == kept

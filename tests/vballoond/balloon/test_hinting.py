@@ -10,7 +10,7 @@ from vballoond.balloon.device import BalloonDevice
 from vballoond.balloon.effects import CompleteRequest, ConfigChanged, ReleaseFrames
 from vballoond.balloon.facts import HintingStarted, HintingStopped, MemoryKnown, QueueStarted, QueueStopped, Request
 from vballoond.balloon.hinting import FIRST_CMD_ID, MAX_CMD_ID, Hinting, HintingStage
-from vballoond.errors import GuestError
+from vballoond.errors import GuestError, StateError
 from vballoond.memory.frames import FrameRange, FrameSpace
 from vballoond.virtqueue.chain import Buffer
 
@@ -237,3 +237,47 @@ def test_the_frames_are_counted_over_all_rounds() -> None:
     for _ in range(3):
         running = running.hinted((Buffer(0, BLOCK),), SPACE, counters)
     assert counters.hinted_frames == 3072
+
+
+# What somebody else wrote down.
+
+
+@pytest.mark.parametrize("hinting", [Hinting(), Hinting(HintingStage.DONE, MAX_CMD_ID, hinted_frames=SPACE.frames)])
+def test_a_round_that_can_be_is_let_through(hinting: Hinting) -> None:
+    hinting.check(SPACE)
+
+
+@pytest.mark.parametrize(
+    ("hinting", "why"),
+    [
+        (Hinting(command_id=0), "command ID 0"),
+        (Hinting(command_id=-1), "command ID -1"),
+        (Hinting(command_id=MAX_CMD_ID + 1), f"command ID {MAX_CMD_ID + 1}"),
+        (Hinting(hinted_frames=-1), f"-1 hinted frames, of a memory of {SPACE.frames}"),
+        (Hinting(hinted_frames=SPACE.frames + 1), f"{SPACE.frames + 1} hinted frames"),
+    ],
+)
+def test_a_round_that_never_is_so_is_refused(hinting: Hinting, why: str) -> None:
+    with pytest.raises(StateError, match=why):
+        hinting.check(SPACE)
+
+
+@given(st.lists(COMMANDS, max_size=20))
+def test_every_round_that_comes_about_can_be_gone_on_with(steps) -> None:
+    made = Hinted()
+    for what, value in steps:
+        match what:
+            case "start":
+                made.start(acknowledge_on_stop=value)
+            case "stop":
+                made.device.handle(HintingStopped())
+            case "command":
+                made.command(value)
+            case "list":
+                made.list(Buffer(value * 4096, 1 << 24))
+            case _:
+                made.device.handle(QueueStarted(QueueRole.FREE_PAGE, fresh=value))
+        after = BalloonDevice()
+        after.restore(made.device.state, made.device.frame_map)
+        assert after.state.hinting == made.device.state.hinting
+        assert after.read_config(8, 4) == made.device.read_config(8, 4)

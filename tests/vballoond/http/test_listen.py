@@ -1,13 +1,15 @@
+import os
 import socket
 import stat
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from support.backend_rig import open_descriptors
 
 from vballoond.config.models import HttpSettings
 from vballoond.errors import StartError
-from vballoond.http.listen import Address, open_api_socket, parse_listen, read_token
+from vballoond.http.listen import Address, left_api_socket, open_api_socket, parse_listen, read_token
 
 
 def has_ipv6_loopback() -> bool:
@@ -113,3 +115,53 @@ def test_a_token_that_cannot_be_had_is_an_error_of_the_configuration(tmp_path: P
         read_token(path)
     assert caught.value.exit_status == 2
     assert str(path) in str(caught.value)
+
+
+# The socket that an earlier process left.
+
+
+def left_tcp(host: str = "127.0.0.1") -> tuple[int, int]:
+    """A listening socket as the one descriptor that is left of its process, and its port."""
+    with socket.create_server((host, 0)) as listener:
+        return os.dup(listener.fileno()), listener.getsockname()[1]
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:{port}", "127.0.0.1:0", "localhost:{port}"])
+def test_a_socket_that_was_left_is_taken_over_where_it_is_the_one_that_is_meant(listen: str) -> None:
+    before = open_descriptors()
+    fd, port = left_tcp()
+    settings = HttpSettings(listen=listen.format(port=port))
+    left = left_api_socket(settings, fd)
+    assert left is not None
+    with ExitStack() as stack, socket.create_connection(("127.0.0.1", port)):
+        listener, _ = open_api_socket(settings, stack, left)
+        assert listener.getsockname()[1] == port
+        assert listener.gettimeout() == 0
+        listener.accept()[0].close()
+    assert open_descriptors() == before
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.9:{port}", "127.0.0.1:1", "unix:/nowhere/api.sock"])
+def test_a_socket_that_is_not_the_one_that_is_meant_is_closed(listen: str) -> None:
+    before = open_descriptors()
+    fd, port = left_tcp()
+    assert left_api_socket(HttpSettings(listen=listen.format(port=port)), fd) is None
+    assert open_descriptors() == before
+
+
+def test_a_unix_socket_that_was_left_is_taken_over(tmp_path: Path) -> None:
+    before = open_descriptors()
+    path = tmp_path / "api.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        fd = os.dup(listener.fileno())
+    settings = HttpSettings(listen=f"unix:{path}")
+    left = left_api_socket(settings, fd)
+    with ExitStack() as stack, socket.socket(socket.AF_UNIX) as client:
+        listener, _ = open_api_socket(settings, stack, left)
+        client.connect(str(path))
+        listener.accept()[0].close()
+    assert not path.exists()
+    assert left_api_socket(HttpSettings(listen="127.0.0.1:8750"), socket.socket(socket.AF_UNIX).detach()) is None
+    assert open_descriptors() == before

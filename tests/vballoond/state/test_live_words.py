@@ -106,7 +106,7 @@ def test_the_fields_of_the_configuration_space_lie_together_in_its_order() -> No
 def test_every_word_is_aligned_to_its_size() -> None:
     assert DEVICE_WORDS.offset_of("reclaimed_bytes") % 8 == 0
     assert DEVICE_WORDS.size % RING_WORDS.size == 0
-    assert LIVE_BYTES == DEVICE_WORDS.size + MAX_QUEUES * RING_WORDS.size
+    assert DEVICE_WORDS.size + MAX_QUEUES * RING_WORDS.size == LIVE_BYTES
 
 
 def test_each_field_of_the_configuration_space_is_stored_once_by_itself(twice: Twice) -> None:

@@ -11,7 +11,7 @@ from vballoond.state.sealed_file import make_sealed, map_sealed
 def test_a_sealed_file_is_zeros_of_its_size_that_take_no_memory() -> None:
     fd = make_sealed("file", 1 << 20)
     try:
-        assert not any(map_sealed(fd))
+        assert map_sealed(fd)[:] == bytes(1 << 20)
         assert len(map_sealed(fd)) == 1 << 20
         os.ftruncate(fd, 1 << 20)
     finally:
@@ -51,8 +51,8 @@ def test_what_is_stored_in_one_mapping_is_seen_in_another_and_outlives_the_descr
 
 def test_a_file_that_cannot_be_made_leaves_no_descriptor() -> None:
     before = open_descriptors()
-    with pytest.raises(OSError, match="large"):
-        make_sealed("file", (1 << 63) - 1)
+    with pytest.raises(OSError, match="Invalid"):
+        make_sealed("file", -1)
     assert open_descriptors() == before
 
 

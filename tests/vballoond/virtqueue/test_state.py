@@ -176,6 +176,31 @@ def test_a_packed_ring_survives_death_at_any_moment_of_giving_a_buffer_back(
         assert ring.returned == list(range(served + 2))
 
 
+@pytest.mark.parametrize("moment", ["when it was published", "between the two words"])
+@pytest.mark.parametrize(("size", "pieces"), [(1, 1), (4, 2), (3, 3)])
+@pytest.mark.parametrize("served", range(5))
+def test_a_driver_may_have_filled_the_ring_again_by_the_time_that_a_device_goes_on(
+    moment: str, size: int, pieces: int, served: int
+) -> None:
+    with pair(PACKED, size) as ring:
+        for number in range(served):
+            ring.offer(number, pieces)
+            ring.serve()
+            ring.collect()
+        ring.offer(served, pieces)
+        ring.record.die_when = moment
+        with pytest.raises(Killed):
+            ring.serve()
+        ring.collect()
+        while ring.driver.num_free:
+            ring.offer(len(ring.offered), 1)
+        ring.begin_again()
+        for _ in range(size):
+            ring.serve()
+        ring.collect()
+        assert ring.returned == ring.offered == list(range(served + 1 + size))
+
+
 @FORMATS
 @pytest.mark.parametrize("seed", range(20))
 def test_every_buffer_comes_back_once_and_in_order_however_often_the_device_dies(features: int, seed: int) -> None:

@@ -116,6 +116,7 @@ class Backend:
         self._wiring: Final = Wiring(service, self._keeping)
         self._kept_round = (HintingStage.STOPPED, 0)
         self._config_change_due = False
+        self._begun = False
         self._perhaps_done = 0
         self._log: Final = structlog.get_logger().bind(balloon=service.settings.name)
         self._offer: Final = Offer(offered_features(service.settings) | F_PROTOCOL_FEATURES, PROTOCOL_FEATURES)
@@ -142,6 +143,11 @@ class Backend:
     def hung_up(self) -> bool:
         """Say whether the front-end has closed its end."""
         return self._channel.hung_up()
+
+    def write(self) -> None:
+        """Write down anew what there is to say of the connection, if it has begun: something of its balloon changed."""
+        if self._begun:
+            self._wiring.write()
 
     # What the balloon calls.
 
@@ -176,6 +182,10 @@ class Backend:
             # What was left is taken up before anything else can be written down in its place.
             async with self._service.lock:
                 self._go_on(self._inherited)
+                await self._wiring.keep_new()
+        self._begun = True
+        if self._service.retired:
+            self._service.retire()  # whatever its target was when it was left
         # Those that the holder has already, it does not take again.
         await self._holder.store({f"{self._prefix}{name}": fd for name, fd in self._fixtures.named().items()})
         if self._inherited is None:
@@ -198,6 +208,8 @@ class Backend:
         except StateError as error:
             close_all(named.values())
             self._log.error("kept state set aside", reason=str(error))
+            # Whoever asks for an acknowledgement has negotiated that there is one, and may wait for it with its VM.
+            self._wiring.session = Session(protocol_features=PROTOCOL_FEATURES)
             self._service.break_off(f"its state was lost when the daemon was started again: {error}")
         finally:
             close_all(inherited.values())
@@ -250,6 +262,7 @@ class Backend:
 
     async def _leave(self) -> None:
         async with self._service.lock:
+            self._begun = False
             self._wiring.close()
             self._keeping.end()
             self._channel.close()
@@ -269,5 +282,9 @@ def _dealt_out(names: Mapping[str, str], inherited: Mapping[str, int]) -> dict[s
         if stored not in inherited:
             close_all(named.values())
             raise StateError(f"the descriptor {name!r} was not kept")
-        named[name] = os.dup(inherited[stored])
+        try:
+            named[name] = os.dup(inherited[stored])
+        except OSError as error:
+            close_all(named.values())
+            raise StateError(f"the descriptor {name!r} cannot be had: {error.strerror}") from error
     return named

@@ -39,6 +39,11 @@ from ...errors import FrontEndError
 from ...state.live_words import LiveWords
 from .descriptors import close_all
 
+# Operators of IntFlag take microseconds, and there are two messages for every 256 frames.
+_NEED_REPLY: Final = int(MessageFlag.NEED_REPLY)
+_REPLY_FLAGS: Final = int(VERSION | MessageFlag.REPLY)
+_PEEK_FLAGS: Final = int(socket.MSG_PEEK | socket.MSG_CMSG_CLOEXEC)
+_TRUNCATED: Final = int(socket.MSG_CTRUNC)
 _FD_BYTES: Final = array.array("i").itemsize
 
 
@@ -54,7 +59,7 @@ class Message:
     @property
     def need_reply(self) -> bool:
         """Whether the front-end waits for an answer."""
-        return bool(self.header.flags & MessageFlag.NEED_REPLY)
+        return bool(self.header.flags & _NEED_REPLY)
 
     @property
     def checksum(self) -> int:
@@ -133,11 +138,11 @@ class Channel:
         if payload is None:
             await self.consume(message)
             return
-        header = MessageHeader(message.header.request, VERSION | MessageFlag.REPLY, len(payload))
+        header = MessageHeader(message.header.request, _REPLY_FLAGS, len(payload))
         self._live.answering = message.checksum
-        os.write(self._staging, MESSAGE_HEADER.pack(header) + payload)
+        staged = os.write(self._staging, MESSAGE_HEADER.pack(header) + payload)
         await self.consume(message)
-        await self._send_staged()
+        await self._send(staged)
 
     async def settle(self) -> None:
         """Finish an answer that an earlier process staged. Nothing is peeked at yet."""
@@ -149,12 +154,12 @@ class Channel:
                 close_all(message.fds)
                 if message.checksum == self._live.answering:
                     await self.consume(message)
-        await self._send_staged()
+        await self._send(_readable_bytes(self._staging))
 
-    async def _send_staged(self) -> None:
-        while _readable_bytes(self._staging):
+    async def _send(self, staged_bytes: int) -> None:
+        while staged_bytes:
             try:
-                os.splice(self._staging, self._socket.fileno(), MAX_PAYLOAD_BYTES, flags=_SPLICE_F_NONBLOCK)
+                staged_bytes -= os.splice(self._staging, self._socket.fileno(), staged_bytes, flags=_SPLICE_F_NONBLOCK)
             except BlockingIOError:
                 await self._writable()
 
@@ -210,12 +215,12 @@ class Channel:
         # Asking for more than there is makes the kernel stop behind the first piece that has descriptors. Asked for a
         # message's own length, it would hand out those of the message behind as well.
         space = socket.CMSG_SPACE(MAX_MESSAGE_FDS * _FD_BYTES)
-        data, ancillary, flags, _ = self._socket.recvmsg(_LOOK_BYTES, space, socket.MSG_PEEK | socket.MSG_CMSG_CLOEXEC)
+        data, ancillary, flags, _ = self._socket.recvmsg(_LOOK_BYTES, space, _PEEK_FLAGS)
         fds = array.array("i")
         for level, kind, content in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 fds.frombytes(content[: len(content) - len(content) % _FD_BYTES])
-        received.add(data, tuple(fds), truncated=bool(flags & socket.MSG_CTRUNC))
+        received.add(data, tuple(fds), truncated=bool(flags & _TRUNCATED))
         self._peek_offset += len(data)
         return bool(data)
 

@@ -76,7 +76,9 @@ class Keeping:
 
     def end(self) -> None:
         """Let go of everything: the connection is over."""
-        self._let_go_of(self._fixed | self._due | self._given)
+        # Of that first: a process that finds the connection wants its state too (``left``).
+        connection = f"{self._prefix}{CONNECTION}"
+        self._let_go_of([connection, *((self._fixed | self._due | self._given) - {connection})])
 
     def _let_go_of(self, names: Collection[str]) -> None:
         if names:

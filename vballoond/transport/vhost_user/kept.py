@@ -33,6 +33,7 @@ class KeptConnection:
         started: Whether any queue has run since it connected.
         broken_reason: Why the balloon is broken, if it is.
         handled: The checksum of the last message that changed the session.
+        retired: Whether it is only seen off: another connection may be the balloon's.
     """
 
     session: Session = field(default_factory=Session)
@@ -42,6 +43,7 @@ class KeptConnection:
     started: bool = False
     broken_reason: str | None = None
     handled: int = 0
+    retired: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain data."""

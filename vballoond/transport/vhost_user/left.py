@@ -3,8 +3,9 @@
     NAME/listen         the socket that a balloon listens on
     NAME/SERIAL/WHAT    of the connection of that number: its fixtures by what they are, all else by a number
 
-Of a balloon's connections the newest that has its socket counts; all others are closed, and so is what has none of
-these names.
+Every connection that has its socket goes on, since closing one can cost a VM its life. A balloon has one connection of
+its own at most, the newest that is not retired; the others are seen off. What has none of these names is closed, and so
+is what belongs to a connection without its socket.
 """
 
 import fcntl
@@ -21,6 +22,7 @@ from .backend import Fixtures
 from .channel import open_staging
 from .descriptors import close_all
 from .keeping import CONNECTION, REPLY, STATE
+from .kept import KeptConnection
 
 _LISTEN: Final = "listen"
 _CONNECTION_NAME: Final = re.compile(r"(?P<balloon>[^/]+)/(?P<serial>[1-9][0-9]{0,17})/(?P<what>[a-z0-9]+)")
@@ -72,6 +74,33 @@ class LeftConnection:
         close_all(fd for fd in (self.state, self.reply) if fd is not None and fd not in (state, reply))
         return Fixtures(self.connection, state, reply)
 
+    def kept(self) -> KeptConnection:
+        """Return what was written down of it.
+
+        Raises:
+            StateError: That is nothing, or cannot be used.
+        """
+        if self.state is None:
+            raise StateError("no state was kept")
+        file = GuestFile(self.state)
+        try:
+            return KeptConnection.from_json(file.read())
+        finally:
+            file.close()
+
+    def is_retired(self) -> bool:
+        """Say whether it was only seen off, as far as is known."""
+        try:
+            return self.kept().retired
+        except StateError:
+            return False
+
+    def names(self, balloon: str) -> tuple[str, ...]:
+        """Return all names by which the holder has something of it."""
+        fixtures = {CONNECTION: self.connection, STATE: self.state, REPLY: self.reply}
+        prefix = connection_prefix(balloon, self.serial)
+        return (*(f"{prefix}{what}" for what, fd in fixtures.items() if fd is not None), *(self.others or ()))
+
     def close(self) -> None:
         """Close all that there is."""
         fixtures = (self.connection, self.state, self.reply)
@@ -80,22 +109,31 @@ class LeftConnection:
 
 @dataclass(frozen=True, slots=True)
 class LeftBalloon:
-    """What was left of one balloon: its listening socket, and its newest connection."""
+    """What was left of one balloon.
+
+    Attributes:
+        listener: Its listening socket.
+        connection: Its own connection.
+        retired: Those that are seen off.
+        last_serial: The largest number of a connection that the holder may have.
+        stale: The names that the holder need not have any more.
+        names: All names by which the holder has something of it.
+    """
 
     listener: int | None = None
     connection: LeftConnection | None = None
+    retired: tuple[LeftConnection, ...] = ()
     last_serial: int = 0
     stale: tuple[str, ...] = ()
-    """The names that the holder need not have any more."""
     names: tuple[str, ...] = ()
-    """All names by which the holder has something of it."""
 
     def close(self) -> None:
         """Close all that there is."""
         if self.listener is not None:
             close_all([self.listener])
-        if self.connection is not None:
-            self.connection.close()
+        for connection in (self.connection, *self.retired):
+            if connection is not None:
+                connection.close()
 
 
 def sort_out(inherited: Mapping[str, int]) -> dict[str, LeftBalloon]:
@@ -118,16 +156,27 @@ def sort_out(inherited: Mapping[str, int]) -> dict[str, LeftBalloon]:
 
 
 def _left(balloon: str, listener: int | None, connections: Mapping[int, dict[str, int]]) -> LeftBalloon:
-    newest = max((serial for serial, whats in connections.items() if _is_whole(whats)), default=0)
     stale: list[str] = []
-    for serial, whats in connections.items():
-        if serial != newest:
+    whole: list[LeftConnection] = []
+    for serial, whats in sorted(connections.items()):
+        if _is_whole(whats):
+            whole.append(_connection(balloon, serial, whats))
+        else:
             close_all(whats.values())
             stale += [f"{connection_prefix(balloon, serial)}{what}" for what in whats]
-    connection = _connection(balloon, newest, connections[newest]) if newest else None
-    whole = [f"{connection_prefix(balloon, newest)}{what}" for what in connections.get(newest, ())]
-    names = (*stale, *whole, *([] if listener is None else [listener_name(balloon)]))
-    return LeftBalloon(listener, connection, max(connections, default=0), tuple(stale), names)
+    own = next((connection for connection in reversed(whole) if not connection.is_retired()), None)
+    return LeftBalloon(
+        listener,
+        own,
+        tuple(connection for connection in whole if connection is not own),
+        max(connections, default=0),
+        tuple(stale),
+        (
+            *stale,
+            *(name for connection in whole for name in connection.names(balloon)),
+            *([] if listener is None else [listener_name(balloon)]),
+        ),
+    )
 
 
 def _connection(balloon: str, serial: int, whats: Mapping[str, int]) -> LeftConnection:

@@ -1,10 +1,19 @@
-"""The Unix socket on which a VM monitor finds its balloon: one front-end at a time."""
+"""The Unix socket on which a VM monitor finds its balloon: one front-end at a time.
+
+Rules of this file:
+
+* A connection goes on whatever becomes of the socket: nobody new can connect then, which is a problem that is said.
+* A number of a connection is never given twice while the holder may have something by it.
+"""
 
 import asyncio
+from collections.abc import Iterator
+from itertools import count
 from typing import Final
 
 import structlog
 
+from ...errors import StartError
 from ...holder.holder import Holder
 from ...holder.no_holder import NoHolder
 from ...service.balloon_service import BalloonService
@@ -16,7 +25,7 @@ _RETRY_S: Final = 1.0  # after the process ran out of descriptors
 
 
 class Listener:
-    """Listens for the front-ends of one balloon.
+    """Listens for the front-ends of one balloon; where that is retired already, serves what was left of it.
 
     A second front-end is turned away while the first is connected: its connection is closed at once, and the first does
     not notice. One that comes when the first has just gone waits until nothing of that is left.
@@ -24,49 +33,86 @@ class Listener:
     Args:
         service: The balloon; its settings have the socket's path, mode and group.
         holder: Has the socket and all connections for a process after this one.
-        left: What an earlier process left of both.
+        left: What an earlier process left of both. Its retired connections are others'.
+        serials: Where the numbers of connections come from; None: behind those that were left.
 
     Raises:
-        StartError: The path cannot be listened on; nothing is left behind.
+        StartError: The path cannot be listened on, and no connection was left; nothing is left behind.
     """
 
-    def __init__(self, service: BalloonService, holder: Holder | NoHolder, left: LeftBalloon | None = None) -> None:
-        settings = service.settings
-        assert settings.socket is not None
+    def __init__(
+        self,
+        service: BalloonService,
+        holder: Holder | NoHolder,
+        left: LeftBalloon | None = None,
+        serials: Iterator[int] | None = None,
+    ) -> None:
+        self.problem: str | None = None
+        """Why nobody new can connect; None where it is possible, or not wanted."""
         left = left or LeftBalloon()
         self._service: Final = service
         self._holder: Final = holder
         self._left: Final = left
-        self._serial = left.last_serial
-        self._listener: Final = UnixListener(
-            settings.socket, mode=settings.socket_mode, group=settings.socket_group, left=left.listener
-        )
-        self._retired = False
+        self._serials: Final = count(left.last_serial + 1) if serials is None else serials
+        self._name: Final = listener_name(service.settings.name)
         self._backend: Backend | None = None
         self._connection: asyncio.Task[None] | None = None
-        self._log: Final = structlog.get_logger().bind(balloon=settings.name)
+        self._listener: UnixListener | None = None
+        self._log: Final = structlog.get_logger().bind(balloon=service.settings.name)
+        if service.retired:
+            return
+        try:
+            self._listener = self._open(left.listener)
+        except StartError as error:
+            if left.connection is None:
+                raise
+            self.problem = error.detail
+            self._log.error("nobody can connect", reason=error.detail)
+
+    def _open(self, left: int | None = None) -> UnixListener:
+        settings = self._service.settings
+        assert settings.socket is not None
+        return UnixListener(settings.socket, mode=settings.socket_mode, group=settings.socket_group, left=left)
+
+    @property
+    def occupied(self) -> bool:
+        """Whether there is a connection, or what is left of one."""
+        return self._connection is not None and not self._connection.done()
 
     async def start(self) -> None:
         """Accept front-ends, in the running event loop; go on with the one that an earlier process served."""
-        if not self._listener.taken_over:
-            self._holder.remove([listener_name(self._service.settings.name)])
-            await self._holder.store({listener_name(self._service.settings.name): self._listener.socket.fileno()})
-        connection = self._left.connection
         self._holder.remove(self._left.stale)
-        if connection is not None:
-            self._begin(connection)
-        self._listen()
+        if self._left.connection is not None:
+            self._begin(self._left.connection)
+        await self._listen()
 
-    def _listen(self) -> None:
-        asyncio.get_running_loop().add_reader(self._listener.socket, self._accept)
+    async def mend(self) -> None:
+        """Accept front-ends where that was not possible before.
+
+        Raises:
+            StartError: It still is not.
+        """
+        if self.problem is not None:
+            self._listener = self._open()
+            self.problem = None
+            await self._listen()
+
+    async def _listen(self) -> None:
+        if self._service.retired:
+            return  # the name is another's
+        listener = self._listener
+        if listener is None or not listener.taken_over:
+            self._holder.remove([self._name])
+        if listener is not None and not listener.taken_over:
+            await self._holder.store({self._name: listener.socket.fileno()})
+        self._accept_again()
 
     def retire(self) -> None:
-        """Accept nobody any more, and remove the socket; a connection goes on. Retiring twice is harmless."""
-        if not self._retired:
-            self._retired = True
-            asyncio.get_running_loop().remove_reader(self._listener.socket)
-            self._listener.close()
-            self._holder.remove([listener_name(self._service.settings.name)])
+        """Accept nobody any more, remove the socket, and see the connection off. Retiring twice is harmless."""
+        self._stop_listening()
+        self._service.retire()
+        if self._backend is not None:
+            self._backend.write()
 
     async def ended(self) -> None:
         """Wait until the connection has ended, if there is one."""
@@ -74,13 +120,23 @@ class Listener:
             await asyncio.wait({self._connection})
 
     async def stop(self) -> None:
-        """Retire, and end the connection if there is one."""
-        self.retire()
+        """Accept nobody any more, remove the socket, and end the connection if there is one."""
+        self._stop_listening()
         if self._connection is not None:
+            await asyncio.sleep(0)  # a task that is cancelled before it has begun leaves its descriptors open
             self._connection.cancel()
             await asyncio.gather(self._connection, return_exceptions=True)
 
+    def _stop_listening(self) -> None:
+        if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener.socket)
+            self._listener.close()
+            self._listener = None
+            self._holder.remove([self._name])
+        self.problem = None
+
     def _accept(self) -> None:
+        assert self._listener is not None
         try:
             connection, _ = self._listener.socket.accept()
         except BlockingIOError:
@@ -94,8 +150,7 @@ class Listener:
             self._log.warning("second front-end turned away", socket=str(self._listener.path))
             connection.close()
             return
-        self._serial += 1
-        self._begin(LeftConnection(self._serial, connection.detach()))
+        self._begin(LeftConnection(next(self._serials), connection.detach()))
 
     def _begin(self, connection: LeftConnection) -> None:
         name = f"vhost-user {self._service.settings.name}"
@@ -103,12 +158,11 @@ class Listener:
         self._connection = asyncio.get_running_loop().create_task(serving, name=name)
 
     def _accept_again(self) -> None:
-        if self._listener.socket.fileno() >= 0:
-            self._listen()
+        if self._listener is not None:
+            asyncio.get_running_loop().add_reader(self._listener.socket, self._accept)
 
     def _is_busy(self) -> bool:
-        gone = self._connection is None or self._connection.done()
-        return not gone and (self._backend is None or not self._backend.hung_up())
+        return self.occupied and (self._backend is None or not self._backend.hung_up())
 
     async def _serve(self, connection: LeftConnection, after: asyncio.Task[None] | None) -> None:
         self._backend = None
@@ -116,6 +170,11 @@ class Listener:
             if after is not None:
                 await asyncio.wait({after})
             fixtures = connection.fixtures()
+        except OSError as error:
+            self._log.error("front-end not served", reason=error.strerror)
+            self._holder.remove(connection.names(self._service.settings.name))
+            connection.close()
+            return
         except BaseException:
             connection.close()
             raise

@@ -9,6 +9,7 @@ Rules of this file:
 """
 
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from protocol.balloon.queues import MAX_QUEUES
 from protocol.layout import LayoutError
@@ -34,26 +35,26 @@ def reply_to(
     message: Message, session: Session, offer: Offer, read_config: ReadConfig, *, refused: bool
 ) -> bytes | None:
     """Return the payload that answers ``message``; None where nothing is due."""
-    fixed = _numbers(offer).get(message.header.request)
-    if fixed is not None:
-        return _u64(fixed)
     match message.header.request:
-        case Request.GET_VRING_BASE:
-            return _vring_base(message, session)
         case Request.GET_CONFIG:
             return _config(message, read_config)
-    if message.need_reply and session.protocol_features & ProtocolFeature.REPLY_ACK:
+        case Request.GET_VRING_BASE:
+            return _vring_base(message, session)
+        case request if request in _NUMBERS:
+            return _u64(_NUMBERS[request](offer))
+    if message.need_reply and session.protocol_features & _REPLY_ACK:
         return _u64(int(refused))
     return None
 
 
-def _numbers(offer: Offer) -> Mapping[int, int]:
-    return {
-        Request.GET_FEATURES: offer.features,
-        Request.GET_PROTOCOL_FEATURES: offer.protocol_features,
-        Request.GET_QUEUE_NUM: MAX_QUEUES,
-        Request.GET_MAX_MEM_SLOTS: MAX_MEMORY_SLOTS,
-    }
+_REPLY_ACK: Final = int(ProtocolFeature.REPLY_ACK)
+_NUMBERS: Final[Mapping[int, Callable[[Offer], int]]] = {
+    Request.GET_FEATURES: lambda offer: offer.features,
+    Request.GET_PROTOCOL_FEATURES: lambda offer: offer.protocol_features,
+    Request.GET_QUEUE_NUM: lambda _: MAX_QUEUES,
+    Request.GET_MAX_MEM_SLOTS: lambda _: MAX_MEMORY_SLOTS,
+}
+"""Requests that are answered by a number which the session has no part in."""
 
 
 def _u64(value: int) -> bytes:

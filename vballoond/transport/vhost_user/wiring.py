@@ -24,11 +24,11 @@ from ...errors import FrontEndError, StateError
 from ...memory.guest_memory import GuestMemory
 from ...service.balloon_service import BalloonService
 from ...service.queue import Start
-from ...state.frames_file import make_frames_file, open_frames_file
+from ...state.frames_file import make_frames_file, open_frames_file, written_in
 from ...virtqueue.state import RingRecord
 from ..doorbell import Kicks, check_doorbell, ring, send
 from .changes import Change
-from .descriptors import Descriptors, close_quietly
+from .descriptors import Descriptors, close_all, close_quietly
 from .keeping import Keeping
 from .kept import KeptConnection
 from .memory import map_memory, unmap
@@ -61,6 +61,7 @@ class Wiring:
         self.session = Session()
         self._renewed_driver = False
         self._handled = 0
+        self._following = False
         self._names: Mapping[str, str] = {}
         self._service: Final = service
         self._keeping: Final = keeping
@@ -100,6 +101,7 @@ class Wiring:
             StateError: The memory or the device cannot be as it was; nothing has happened. ``fds`` stay the caller's.
         """
         memory = self._remembered_memory(kept, fds)
+        frames_fd: dict[str, int] = {}
         try:
             frames_fd, frame_map = self._remembered_frames(memory, fds)
             live = self._keeping.file.live
@@ -107,11 +109,24 @@ class Wiring:
             self._service.restore(memory, frame_map, state, live.reclaimed_bytes, started=kept.started)
         except BaseException:
             unmap(memory.regions, keep=self._service.memory)
+            close_all(frames_fd.values())
             raise
         self.session, self._handled = kept.session, kept.handled
-        self._names = dict(kept.names)
+        # A new frame map is none of the holder's yet: see keep_new.
+        self._names = {name: stored for name, stored in kept.names.items() if name not in frames_fd}
         self._descriptors.store({**fds, **frames_fd})
-        self._resume_rings(kept)
+        self._following = True
+        try:
+            self._resume_rings(kept)
+        finally:
+            self._following = False
+
+    async def keep_new(self) -> None:
+        """Return once the holder has what :meth:`resume` had to make anew, and the state names it."""
+        new = {name: fd for name, fd in self._descriptors.named.items() if name not in self._names}
+        if new:
+            self._names = {**self._names, **await self._keeping.store(new, self._descriptors.named)}
+            self.write()
 
     def _remembered_memory(self, kept: KeptConnection, fds: Mapping[str, int]) -> GuestMemory:
         try:
@@ -123,28 +138,35 @@ class Wiring:
     def _remembered_frames(self, memory: GuestMemory, fds: Mapping[str, int]) -> tuple[dict[str, int], FrameMap]:
         """Return the map of held frames, with a new file where the old one cannot be used."""
         space = memory.frame_space
+        if FRAMES not in fds:
+            return {}, FrameMap(space)
         try:
-            return {}, FrameMap(space, open_frames_file(fds[FRAMES], space)) if FRAMES in fds else FrameMap(space)
+            held = open_frames_file(fds[FRAMES], space)
+            return {}, FrameMap(space, held, written_in(fds[FRAMES]))
         except (StateError, ValueError) as error:
             self._log.error("frame map set aside: no frame is known to be held", reason=str(error))
         fd = make_frames_file(space)
-        return {FRAMES: fd}, FrameMap(space, open_frames_file(fd, space))
+        return {FRAMES: fd}, FrameMap(space, open_frames_file(fd, space), written=())
 
     def _resume_rings(self, kept: KeptConnection) -> None:
         """Start the rings that ran. Whatever their drivers were to be told is said again: twice does no harm."""
         for index, role in kept.session.running().items():
-            if self.session.features & RingFeature.RING_PACKED:
+            # One that had not started yet stands where the front-end said.
+            if self.session.features & RingFeature.RING_PACKED and not self.session.vrings[index].renewed:
                 self.session = self.session.with_vring(index, state=self._keeping.file.live.ring(index).state)
             try:
                 self._start_ring(index, role)
-            except (FrontEndError, KeyError) as error:
+            except (FrontEndError, KeyError, OSError) as error:
+                self._kicks.forget(index)
                 self._service.break_off(f"ring {index} as it was kept: {error}")
             self.notify(call_name(index))
         if kept.broken_reason is not None:
             self._service.broken_reason = kept.broken_reason
 
     def write(self) -> None:
-        """Write down what there is now, for a process after this one."""
+        """Write down what there is now, for a process after this one; half-way through a change, when that is done."""
+        if self._following:
+            return
         try:
             self._keeping.write(self.kept())
         except StateError as error:
@@ -160,6 +182,7 @@ class Wiring:
             self._service.started,
             self._service.broken_reason,
             self._handled,
+            self._service.retired,
         )
 
     def take_renewed_driver(self) -> bool:
@@ -242,15 +265,19 @@ class Wiring:
     # Following.
 
     def _follow(self, change: Change, preparation: _Preparation) -> None:
-        self.session = self._stop_rings(preparation.stop, change.session)
-        self._swap_memory(preparation)
-        self._adopt_descriptors(change, preparation)
-        for index, role in preparation.start.items():
-            self._start_ring(index, role)
+        self._following = True
+        try:
+            self.session = self._stop_rings(preparation.stop, change.session)
+            self._swap_memory(preparation)
+            self._adopt_descriptors(change, preparation)
+            for index, role in preparation.start.items():
+                self._start_ring(index, role)
+        finally:
+            self._following = False
 
     def _stop_rings(self, indices: frozenset[int], session: Session) -> Session:
         """Stop rings; return ``session`` with the states in which they stopped, where it has none of its own."""
-        for index in indices:
+        for index in indices.intersection(self._service.running_queues):  # one that could not go on does not run
             self._kicks.forget(index)
             state = self._service.stop_queue(index)
             if not session.vrings[index].renewed:

@@ -16,7 +16,7 @@ from protocol.vhost_user.header import MAX_MESSAGE_FDS, MAX_PAYLOAD_BYTES, MESSA
 from protocol.vhost_user.requests import Request
 from vballoond.errors import FrontEndError
 from vballoond.state.live_words import LIVE_BYTES, LiveWords
-from vballoond.transport.vhost_user.channel import Channel, open_staging
+from vballoond.transport.vhost_user.channel import Channel, Message, open_staging
 from vballoond.transport.vhost_user.descriptors import close_all
 
 FEATURES = message(Request.SET_FEATURES, u64(0x1_3000_0013))
@@ -360,6 +360,177 @@ async def test_a_reply_repeats_the_request_and_has_no_other_flag_than_reply(ends
     answer = front_end.recv(100)
     assert MESSAGE_HEADER.unpack(answer[:12]) == MessageHeader(Request.GET_FEATURES, 0x5, 8)
     assert answer[12:] == u64(0x123)
+
+
+# Answers, staged for a process that may have to send them.
+
+
+class Answering:
+    """One front-end; channels of processes, one after the other, with the pipe and the words that outlive them."""
+
+    def __init__(self) -> None:
+        self.front_end, self._connection = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.front_end.setblocking(False)
+        self.staging = open_staging()
+        self.live = LiveWords(memoryview(bytearray(LIVE_BYTES)))
+
+    @contextlib.contextmanager
+    def process(self) -> Iterator[Channel]:
+        channel = Channel(self._connection.dup(), self.staging, self.live)
+        try:
+            yield channel
+        finally:
+            channel.close()
+
+    async def killed_in_answer(self, method: str) -> None:
+        """Have a process look at the next message and answer it, and die where it would call a method."""
+        with self.process() as channel:
+
+            async def dies(*_: object) -> None:
+                raise Killed
+
+            taken = await channel.peek()
+            setattr(channel, method, dies)
+            with contextlib.suppress(Killed):
+                await channel.answer(taken, u64(1))
+
+    def received(self) -> bytes:
+        try:
+            return self.front_end.recv(1000)
+        except BlockingIOError:
+            return b""
+
+    def close(self) -> None:
+        self.front_end.close()
+        self._connection.close()
+        os.close(self.staging)
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL."""
+
+
+@pytest.fixture
+def answering() -> Iterator[Answering]:
+    made = Answering()
+    yield made
+    made.close()
+
+
+ANSWER = MESSAGE_HEADER.pack(MessageHeader(Request.GET_FEATURES, 0x5, 8)) + u64(1)
+
+
+async def test_an_answer_leaves_nothing_staged(answering: Answering) -> None:
+    answering.front_end.send(message(Request.GET_FEATURES))
+    with answering.process() as channel:
+        await channel.answer(await channel.peek(), u64(1))
+    assert answering.received() == ANSWER
+    with pytest.raises(BlockingIOError):
+        os.read(answering.staging, 1)
+
+
+async def test_a_message_without_an_answer_is_consumed_and_nothing_is_staged(answering: Answering) -> None:
+    answering.front_end.send(OWNER + FEATURES)
+    with answering.process() as channel:
+        await channel.answer(await channel.peek(), None)
+        assert (await channel.peek()).header.request == Request.SET_FEATURES
+    assert answering.received() == b""
+    assert answering.live.answering == 0
+
+
+@pytest.mark.parametrize("method", ["consume", "_send"])
+async def test_an_answer_that_is_due_is_sent_once_and_its_message_is_gone(answering: Answering, method: str) -> None:
+    answering.front_end.send(message(Request.GET_FEATURES))
+    await answering.killed_in_answer(method)
+    assert answering.received() == b""
+    with answering.process() as channel:
+        await channel.settle()
+        assert answering.received() == ANSWER
+        answering.front_end.send(OWNER)
+        assert (await channel.peek()).header.request == Request.SET_OWNER
+    with answering.process() as channel:
+        await channel.settle()
+        assert answering.received() == b""
+
+
+async def test_without_an_answer_that_is_due_the_message_is_left_to_be_handled(answering: Answering) -> None:
+    answering.front_end.send(message(Request.GET_FEATURES))
+    with answering.process() as channel:
+        await channel.peek()
+    with answering.process() as channel:
+        await channel.settle()
+        assert (await channel.peek()).header.request == Request.GET_FEATURES
+    assert answering.received() == b""
+
+
+async def test_a_message_that_came_behind_an_answer_that_is_due_is_not_taken_for_the_answered_one(
+    answering: Answering,
+) -> None:
+    answering.front_end.send(message(Request.GET_FEATURES))
+    await answering.killed_in_answer("_send")
+    answering.front_end.send(OWNER)
+    with answering.process() as channel:
+        await channel.settle()
+        assert answering.received() == ANSWER
+        assert (await channel.peek()).header.request == Request.SET_OWNER
+
+
+async def test_descriptors_of_an_answered_message_are_closed_with_it(answering: Answering, files) -> None:
+    socket.send_fds(answering.front_end, [message(Request.GET_FEATURES)], files[:3])
+    with answering.process() as channel:
+
+        async def dies(*_: object) -> None:
+            raise Killed
+
+        taken = await channel.peek()
+        close_all(taken.fds)
+        channel.consume = dies
+        with contextlib.suppress(Killed):
+            await channel.answer(taken, u64(1))
+    with answering.process() as channel:
+        before = open_descriptors()
+        await channel.settle()
+        assert open_descriptors() == before
+    assert answering.received() == ANSWER
+
+
+async def test_an_answer_waits_until_the_front_end_has_room_for_it(answering: Answering) -> None:
+    answering.front_end.send(message(Request.GET_FEATURES))
+    with answering.process() as channel:
+        taken = await channel.peek()
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                channel._socket.send(bytes(1 << 16))
+        task = asyncio.create_task(channel.answer(taken, u64(1)))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not task.done()
+        received = b""
+        async with asyncio.timeout(5):
+            while not received.endswith(ANSWER):
+                received += answering.received()
+                await asyncio.sleep(0)
+            await task
+    assert not received.removesuffix(ANSWER).strip(b"\0")
+
+
+async def test_an_answer_that_nobody_will_read_ends_the_connection(answering: Answering) -> None:
+    answering.front_end.send(message(Request.GET_FEATURES))
+    await answering.killed_in_answer("_send")
+    answering.front_end.close()
+    with answering.process() as channel, pytest.raises(OSError, match=r"Broken pipe|reset"):
+        await channel.settle()
+
+
+@examples()
+@given(st.binary(max_size=60), st.binary(max_size=60))
+def test_a_message_is_known_again_by_all_of_it(one: bytes, other: bytes) -> None:
+    def checksum(payload: bytes, request: int = 1) -> int:
+        return Message(MessageHeader(request, 1, len(payload)), payload, ()).checksum
+
+    assert checksum(one) != 0
+    assert (checksum(one) == checksum(other)) == (one == other)
+    assert checksum(one) != checksum(one, request=2)
 
 
 def test_the_received_message_says_whether_an_answer_is_wanted() -> None:
