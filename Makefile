@@ -36,6 +36,7 @@ lint: $(READY) ## ruff, mypy, and the import contracts
 
 bench: $(READY) ## inflate and deflate as fast as it goes, as ratios within one run
 	$(BIN)/python benchmarks/inflate.py
+	$(BIN)/python benchmarks/beside_a_storm.py
 	$(BIN)/python benchmarks/beside_qemu.py
 
 MINUTES ?= 10

@@ -1,7 +1,6 @@
 """A balloon behind a vhost-user back-end, with front-ends that a test connects at will."""
 
 import asyncio
-import gc
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -106,6 +105,5 @@ async def backend_rig(**settings: object) -> AsyncIterator[BackendRig]:
 
 
 def open_descriptors() -> int:
-    """How many descriptors this process has, those of earlier tests that nothing can reach any more left out."""
-    gc.collect()
+    """How many descriptors this process has."""
     return sum(1 for _ in Path("/proc/self/fd").iterdir())

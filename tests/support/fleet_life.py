@@ -32,9 +32,10 @@ class Life:
         self.disk: Final = Disk(directory, offload)
         self.fleet: Final = Fleet(self.registry, offload, holder, self.disk, lambda _: None)
 
-    async def open(self, *configured: BalloonSettings, again: bool = False) -> None:
+    async def open(self, *configured: BalloonSettings, again: bool = False, settle: bool = True) -> None:
         await self.fleet.open(configured, sort_out(self.holder.inherited()), again=again)
-        await self.settled()
+        if settle:
+            await self.settled()
 
     async def apply(self, *configured: BalloonSettings) -> list[str]:
         done = await self.fleet.apply(configured)

@@ -104,6 +104,7 @@ async def test_a_reload_follows_the_configuration_and_says_what_it_did(file: Fil
         assert [line["what"] for line in logs if line["event"] == "reloaded"] == done
         assert [service.settings.name for service in daemon.registry] == ["vm2"]
         assert daemon.disk.content.balloons.keys() == {"vm2"}
+        assert [balloon.name for balloon in read_settings_file(holder.files["configuration"]).balloon] == ["vm2"]
         assert await daemon.reload() == []
 
 

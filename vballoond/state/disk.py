@@ -44,7 +44,7 @@ class KeptBalloon:
     """What was set of one balloon at run time; None: nothing, so the configuration counts."""
 
     target_bytes: Annotated[int, Field(ge=0)] | None = None
-    stats_interval_s: Annotated[float, Field(ge=0, le=MAX_STATISTICS_INTERVAL_S, allow_inf_nan=False)] | None = None
+    stats_interval_s: Annotated[float, Field(ge=0, le=MAX_STATISTICS_INTERVAL_S)] | None = None
 
 
 @dataclass(frozen=True)
