@@ -54,3 +54,25 @@ async def test_the_driver_is_removed_and_loaded_again(serving, qemu_initrd: Path
             await guest.run("rmmod virtio_balloon")
             gone = await served.show("vm1")
             assert (gone["state"], gone["held_frames"], gone["actual_bytes"]) == ("paused", 0, 0)
+
+
+@pytest.mark.parametrize("ring", ["split", "packed"])
+async def test_everything_is_on_at_once_and_it_inflates_and_deflates_ten_times(
+    serving, qemu_initrd: Path, ring: str
+) -> None:
+    features = ("must-tell-host", "stats", "deflate-on-oom", "page-poison", "page-reporting", "free-page-hint")
+    everything = serving("vm1", ring=ring, features=features, stats_interval_s=0.1)
+    async with everything as served, QemuGuest(qemu_initrd, served.socket("vm1"), append="init_on_free=1") as guest:
+        await guest.run(INSMOD)
+        await guest.run("dd if=/dev/zero of=/tmp/half bs=1M count=200 2>/dev/null && rm /tmp/half; sleep 4")
+        for _ in range(10):
+            await served.hint("vm1")
+            await served.set_mib("vm1", 128)
+            await assert_maps_agree(served, guest)
+            await served.set_mib("vm1", 0)
+            await assert_maps_agree(served, guest)
+        working = await served.show("vm1")
+        assert set(features) <= set(working["features"]["negotiated"])
+        assert all(working["counters"][what] for what in ("reported_frames", "hinted_frames", "statistics_updates"))
+        await guest.run("rmmod virtio_balloon")
+        assert await guest.complaints() == ""

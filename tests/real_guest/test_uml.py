@@ -18,6 +18,7 @@ from vballoond.daemon import Daemon
 
 pytestmark = pytest.mark.real_guest
 
+EVERY_FEATURE = ("must-tell-host", "stats", "deflate-on-oom", "page-poison", "page-reporting", "free-page-hint")
 INSMOD = "insmod /virtio_balloon.ko"
 RMMOD = "rmmod virtio_balloon"
 TOUCH_HALF = "dd if=/dev/zero of=/tmp/half bs=1M count=256 2>/dev/null && rm /tmp/half"
@@ -160,8 +161,7 @@ async def test_a_target_waits_for_a_driver_that_comes_later(serving, uml_initrd:
 async def test_free_memory_is_reported_and_given_back_while_the_balloon_works(
     serving, uml_initrd: Path, tmp_path: Path
 ) -> None:
-    features = ("must-tell-host", "stats", "deflate-on-oom", "page-poison", "page-reporting")
-    all_at_once = serving("vm1", features=features, stats_interval_s=0.1)
+    all_at_once = serving("vm1", features=EVERY_FEATURE, stats_interval_s=0.1)
     guest_of = UmlGuest(uml_initrd, tmp_path / "uml", tmp_path / "vm1.sock", append="init_on_free=1")
     async with all_at_once as served, guest_of as guest:
         await guest.run(INSMOD)
@@ -174,10 +174,14 @@ async def test_free_memory_is_reported_and_given_back_while_the_balloon_works(
         assert reported["resident_bytes"] < touched / 2
         assert reported["held_frames"] == 0
         for _ in range(10):
+            await served.hint("vm1")
             await served.set_mib("vm1", 128)
             await assert_maps_agree(served, "vm1", guest)
             await served.set_mib("vm1", 0)
             await assert_maps_agree(served, "vm1", guest)
+        working = await served.show("vm1")
+        assert set(EVERY_FEATURE) <= set(working["features"]["negotiated"])
+        assert all(working["counters"][what] for what in ("reported_frames", "hinted_frames", "statistics_updates"))
         await guest.run(RMMOD)
         assert await guest.complaints() == ""
 
@@ -191,11 +195,7 @@ async def test_linux_lists_its_free_memory_and_keeps_what_is_in_it(serving, uml_
         resident = (await served.show("vm1"))["resident_bytes"]
         for _ in range(3):
             free_kib = await guest.meminfo_kib("MemFree")
-            async with served.session.post("/v1/balloons/vm1/hinting") as answer:
-                assert answer.status == 202
-            async with asyncio.timeout(30):
-                while (state := await served.hinting("vm1"))["state"] != "done":
-                    assert state["state"] in {"requested", "running"}
+            state = await served.hint("vm1")
             # Blocks of 4 MiB, down to the lowest watermark.
             assert 0.7 * free_kib * 1024 < state["hinted_bytes"] <= free_kib * 1024
         assert await guest.run("md5sum /tmp/kept") == sum_before

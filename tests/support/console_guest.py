@@ -123,8 +123,9 @@ class ConsoleGuest:
         return set(held.tolist()), len(flags)
 
     async def complaints(self) -> str:
-        """What the kernel logged since boot, but for what it says of any module that is loaded."""
+        """What the kernel logged since boot, but for what it says of loaded modules and of emulated clocks."""
         expected = "taints kernel|module verification|Out of puff|drop_caches|Free page reporting"
+        expected += "|clocksource|tsc: |TSC found|sched_clock: "
         return await self.run(f"dmesg | grep -vE '{expected}' || true")
 
     @property

@@ -30,7 +30,9 @@ def initrd(directory: Path) -> Path:
 class QemuGuest(ConsoleGuest):
     """A boot of QEMU, with the device as the README shows it."""
 
-    def __init__(self, initrd: Path, socket: Path, *, memory_mib: int = 512, device: str = "") -> None:
+    def __init__(
+        self, initrd: Path, socket: Path, *, memory_mib: int = 512, device: str = "", append: str = ""
+    ) -> None:
         super().__init__(
             [
                 *shlex.split(os.environ["VBALLOOND_QEMU"]),
@@ -40,7 +42,7 @@ class QemuGuest(ConsoleGuest):
                 "-device",
                 "vhost-user-test-device-pci,chardev=balloon,virtio-id=5,num_vqs=5,vq_size=128,config_size=16" + device,
                 *("-kernel", os.environ["VBALLOOND_QEMU_KERNEL"], "-initrd", str(initrd)),
-                *("-append", "console=ttyS0 quiet", "-serial", "stdio", "-no-reboot"),
+                *("-append", f"console=ttyS0 quiet {append}", "-serial", "stdio", "-no-reboot"),
             ],
             boot_timeout_s=180,
         )

@@ -1,5 +1,6 @@
 """A running daemon as its user sees it: over HTTP, with a look inside where a test compares."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -52,6 +53,15 @@ class Served:
         async with self.session.get(f"/v1/balloons/{name}/hinting") as answer:
             assert answer.status == 200
             return await answer.json()
+
+    async def hint(self, name: str) -> dict[str, Any]:
+        """Have the driver list its free memory; return what came of it."""
+        async with self.session.post(f"/v1/balloons/{name}/hinting") as answer:
+            assert answer.status == 202
+        async with asyncio.timeout(60):
+            while (state := await self.hinting(name))["state"] != "done":
+                assert state["state"] in {"requested", "running"}
+        return state
 
     async def ranges(self, name: str) -> list[FrameRange]:
         async with self.session.get(f"/v1/balloons/{name}/frames") as answer:
