@@ -5,7 +5,6 @@ from typing import Final
 from aiohttp import web
 
 from ..control import Control
-from ..events.log import EventLog
 from ..holder.holder import Holder
 from ..holder.no_holder import NoHolder
 from ..offload import Offload
@@ -13,6 +12,5 @@ from ..registry import Registry
 
 REGISTRY: Final = web.AppKey("registry", Registry)
 CONTROL: Final[web.AppKey[Control]] = web.AppKey("control")
-EVENTS: Final = web.AppKey("events", EventLog)
 HOLDER: Final[web.AppKey[Holder | NoHolder]] = web.AppKey("holder")
 OFFLOAD: Final = web.AppKey("offload", Offload)

@@ -1,4 +1,4 @@
-"""What outlives the holder, too: targets, settings and balloons that were set at run time, in one file on disk.
+"""What outlives the holder, too: targets and settings that were set at run time, in one file on disk.
 
 Rules of this file:
 
@@ -49,10 +49,9 @@ class KeptBalloon:
 
 @dataclass(frozen=True)
 class DiskState:
-    """The content. ``added`` are balloons that the API added, as a configuration has them."""
+    """The content."""
 
     balloons: dict[str, KeptBalloon]
-    added: tuple[dict[str, Any], ...] = ()
 
 
 _ADAPTER: Final = TypeAdapter(DiskState)

@@ -65,10 +65,7 @@ def write(directory: Path, content: Any, *, version: Any = FORMAT_VERSION, check
 
 
 async def test_what_is_kept_is_found_by_the_next(directory: Path) -> None:
-    content = DiskState(
-        {"vm1": KeptBalloon(512 * MIB, 0.5), "vm2": KeptBalloon(None, 0), "vm3": KeptBalloon()},
-        ({"name": "vm3", "transport": "vhost-user"},),
-    )
+    content = DiskState({"vm1": KeptBalloon(512 * MIB, 0.5), "vm2": KeptBalloon(None, 0), "vm3": KeptBalloon()})
     await kept(directory, content)
     assert await found(directory) == content
 
@@ -263,7 +260,6 @@ CONTENTS = st.fixed_dictionaries(
             st.fixed_dictionaries({}, optional={"target_bytes": JSON, "stats_interval_s": JSON}) | JSON,
             max_size=2,
         ),
-        "added": JSON,
     },
 )
 
