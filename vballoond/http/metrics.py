@@ -3,7 +3,7 @@
 Figures are read from the balloons when somebody asks; nothing is kept here.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Final
 
@@ -45,24 +45,23 @@ _BYTES: Final = {
 
 async def show_metrics(request: web.Request) -> web.Response:
     """All figures."""
-    balloons = request.app[REGISTRY]
+    registry = request.app[REGISTRY]
     collectors = CollectorRegistry()
-    collectors.register(_Balloons(lambda: balloons))
+    collectors.register(_Balloons(list(registry)))
     ProcessCollector(registry=collectors)
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
     return web.Response(body=encode(collectors), headers={"Content-Type": content_type})
 
 
 class _Balloons(Collector):
-    def __init__(self, balloons: Callable[[], Iterable[BalloonService]]) -> None:
-        self._balloons: Final = balloons
+    def __init__(self, services: list[BalloonService]) -> None:
+        self._services: Final = services
 
     def collect(self) -> Iterator[Metric]:
-        services = list(self._balloons())
-        yield from _sizes(services)
-        yield from _counters(services)
-        yield from _statistics(services)
-        yield from _durations(services)
+        yield from _sizes(self._services)
+        yield from _counters(self._services)
+        yield from _statistics(self._services)
+        yield from _durations(self._services)
 
 
 def _sizes(services: list[BalloonService]) -> Iterator[Metric]:
@@ -109,17 +108,18 @@ def _counters(services: list[BalloonService]) -> Iterator[Metric]:
 
 
 def _statistics(services: list[BalloonService]) -> Iterator[Metric]:
-    known = [(it.settings.name, it.device.state.statistics) for it in services if it.device.state.statistics]
+    all_of_them = ((service.settings.name, service.device.state.statistics) for service in services)
+    known = [(vm, statistics) for vm, statistics in all_of_them if statistics is not None]
     came = GaugeMetricFamily("vballoond_guest_stats_last_update_timestamp_seconds", "When.", labels=["vm"])
     for vm, statistics in known:
-        came.add_metric([vm], statistics.arrived_at.timestamp() if statistics else 0)
+        came.add_metric([vm], statistics.arrived_at.timestamp())
     yield came
     for tag in StatisticTag:
         text = f"The guest's claim: {tag.name.lower()}."
         name = f"memory_{_BYTES[tag]}_bytes" if tag in _BYTES else f"events_{tag.name.lower()}"
         family = GaugeMetricFamily(f"vballoond_guest_{name}", text, labels=["vm"])
         for vm, statistics in known:
-            if statistics and tag in statistics.values:
+            if tag in statistics.values:
                 family.add_metric([vm], statistics.values[tag])
         yield family
 

@@ -3,7 +3,6 @@
 Like the map itself it takes memory only where it was written to.
 """
 
-import json
 import os
 import zlib
 from typing import Final, NamedTuple
@@ -16,8 +15,8 @@ from protocol.layout import Layout
 from ..balloon.frame_map import FrameBytes
 from ..errors import StateError
 from ..memory.frames import FrameSpace
-from .guest_file import FORMAT_VERSION, parse_versioned
 from .sealed_file import make_sealed, map_sealed
+from .versioned import parse_versioned, versioned
 
 
 class FramesHeader(NamedTuple):
@@ -33,7 +32,7 @@ _FRAMES_AT: Final = 1 << 14  # 128 regions take a third
 
 def make_frames_file(space: FrameSpace) -> int:
     """Return the descriptor of a new file, in which no frame of ``space`` is held; the caller closes it."""
-    text = json.dumps({"version": FORMAT_VERSION, "spans": _spans(space)}).encode()
+    text = versioned({"spans": _spans(space)})
     assert FRAMES_HEADER.size + len(text) <= _FRAMES_AT
     fd = make_sealed("vballoond-frames", _FRAMES_AT + space.frames)
     header = FRAMES_HEADER.pack(FramesHeader(len(text), zlib.crc32(text)))

@@ -1,7 +1,5 @@
 """The state of one connection: what seldom changes as a text, what changes with every request as words."""
 
-import json
-import reprlib
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -9,9 +7,7 @@ from ..errors import StateError
 from .live_words import LiveWords
 from .sealed_file import make_sealed, map_sealed
 from .slots import Slots
-
-FORMAT_VERSION: Final = 1
-"""Of all that is kept. It counts up when an older reader would misunderstand."""
+from .versioned import parse_versioned, versioned
 
 _SLOTS_AT: Final = 4096
 _SLOT_BYTES: Final = 1 << 16  # 128 memory regions take a quarter
@@ -46,7 +42,7 @@ class GuestFile:
         Raises:
             StateError: It is too long; what was there stays.
         """
-        self._slots.write(json.dumps({"version": FORMAT_VERSION, **content}, separators=(",", ":")).encode())
+        self._slots.write(versioned(content))
 
     def read(self) -> dict[str, Any]:
         """Return the newest content, which its writer may have meant or not: only its version was looked at.
@@ -63,29 +59,3 @@ class GuestFile:
 def make_guest_file() -> int:
     """Return the descriptor of a new file; the caller closes it."""
     return make_sealed("vballoond-guest", _FILE_BYTES)
-
-
-def parse_versioned(text: bytes) -> dict[str, Any]:
-    """Return the members of a JSON object, save its version, which is right.
-
-    Raises:
-        StateError: It is none, or of another version.
-    """
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise StateError(f"kept state that is no JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise StateError("kept state that is no JSON object")
-    _check_version(content.pop("version", None))
-    return content
-
-
-def _check_version(version: object) -> None:
-    if type(version) is int and version == FORMAT_VERSION:
-        return
-    newer = type(version) is int and version > FORMAT_VERSION
-    raise StateError(
-        f"kept state of format {reprlib.repr(version)}, where this vballoond reads format {FORMAT_VERSION}: "
-        f"{'it was written by a newer one, so start that' if newer else 'it is none that there ever was'}"
-    )

@@ -11,9 +11,10 @@ from support.properties import examples
 
 from protocol.balloon.config_space import BalloonConfig
 from vballoond.errors import StateError
-from vballoond.state.guest_file import FORMAT_VERSION, GuestFile, make_guest_file, parse_versioned
+from vballoond.state.guest_file import GuestFile, make_guest_file
 from vballoond.state.sealed_file import make_sealed, map_sealed
 from vballoond.state.slots import Slots
+from vballoond.state.versioned import FORMAT_VERSION, parse_versioned
 
 SLOTS_AT = 4096
 JSON = st.recursive(

@@ -117,7 +117,6 @@ class LeftBalloon:
         retired: Those that are seen off.
         last_serial: The largest number of a connection that the holder may have.
         stale: The names that the holder need not have any more.
-        names: All names by which the holder has something of it.
     """
 
     listener: int | None = None
@@ -125,7 +124,6 @@ class LeftBalloon:
     retired: tuple[LeftConnection, ...] = ()
     last_serial: int = 0
     stale: tuple[str, ...] = ()
-    names: tuple[str, ...] = ()
 
     def close(self) -> None:
         """Close all that there is."""
@@ -171,11 +169,6 @@ def _left(balloon: str, listener: int | None, connections: Mapping[int, dict[str
         tuple(connection for connection in whole if connection is not own),
         max(connections, default=0),
         tuple(stale),
-        (
-            *stale,
-            *(name for connection in whole for name in connection.names(balloon)),
-            *([] if listener is None else [listener_name(balloon)]),
-        ),
     )
 
 

@@ -9,7 +9,7 @@ Rules of this file:
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -25,7 +25,7 @@ from ...memory.guest_memory import GuestMemory
 from ...service.balloon_service import BalloonService
 from ...service.queue import Start
 from ...state.frames_file import make_frames_file, open_frames_file, written_in
-from ...virtqueue.state import RingRecord
+from ...state.live_words import LiveRing
 from ..doorbell import Kicks, check_doorbell, ring, send
 from .changes import Change
 from .descriptors import Descriptors, close_all, close_quietly
@@ -130,8 +130,7 @@ class Wiring:
 
     def _remembered_memory(self, kept: KeptConnection, fds: Mapping[str, int]) -> GuestMemory:
         try:
-            sealed = self._service.settings.require_sealed_memory
-            return map_memory(kept.session, GuestMemory(), fds, (), require_sealed=sealed)
+            return self._mapped(kept.session, fds, ())
         except (FrontEndError, KeyError) as error:
             raise StateError(f"memory as it was kept: {error}") from error
 
@@ -153,7 +152,7 @@ class Wiring:
         for index, role in kept.session.running().items():
             # One that had not started yet stands where the front-end said.
             if self.session.features & RingFeature.RING_PACKED and not self.session.vrings[index].renewed:
-                self.session = self.session.with_vring(index, state=self._keeping.file.live.ring(index).state)
+                self.session = self.session.with_vring(index, state=self._live(index).state)
             try:
                 self._start_ring(index, role)
             except (FrontEndError, KeyError, OSError) as error:
@@ -248,14 +247,11 @@ class Wiring:
         replaced = {memory_name(place) for place in change.session.regions} & change.store.keys()
         if not replaced and change.session.regions == self.session.regions:
             return self._service.memory
-        fds = {**self._descriptors.named, **change.store}
-        return map_memory(
-            change.session,
-            self._service.memory,
-            fds,
-            change.store.keys(),
-            require_sealed=self._service.settings.require_sealed_memory,
-        )
+        return self._mapped(change.session, {**self._descriptors.named, **change.store}, change.store.keys())
+
+    def _mapped(self, session: Session, fds: Mapping[str, int], replaced: Collection[str]) -> GuestMemory:
+        sealed = self._service.settings.require_sealed_memory
+        return map_memory(session, self._service.memory, fds, replaced, require_sealed=sealed)
 
     def _undo(self, preparation: _Preparation, change: Change) -> None:
         unmap(preparation.memory.regions, keep=self._service.memory)
@@ -311,13 +307,14 @@ class Wiring:
         start = start_of(self.session, index)
         if start is Start.RENEWED and not self._service.started:
             self._renewed_driver = True
-        opened = ring_of(self.session, index, self._service.memory, self._record(index))
-        self._keeping.file.live.ring(index).published(opened.state.base)
+        live = self._live(index)
+        opened = ring_of(self.session, index, self._service.memory, live)
+        live.published(opened.state.base)
         self.session = self.session.with_vring(index, renewed=False, state=opened.state)
         notify = functools.partial(self.notify, call_name(index))
         self._service.start_queue(index, role, opened, notify, features=self.session.features, start=start)
 
-    def _record(self, index: int) -> RingRecord:
+    def _live(self, index: int) -> LiveRing:
         return self._keeping.file.live.ring(index)
 
     def _listen(self, index: int) -> None:

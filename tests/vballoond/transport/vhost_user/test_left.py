@@ -71,7 +71,7 @@ def test_a_connection_is_found_by_its_names() -> None:
     )
     assert (balloon.last_serial, balloon.stale) == (12, ())
     assert connection_prefix("vm1", connection.serial) == "vm1/12/"
-    assert set(balloon.names) == set(inherited)
+    assert set(connection.names("vm1")) == set(inherited)
     balloon.close()
 
 
