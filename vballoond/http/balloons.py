@@ -12,7 +12,8 @@ from ..errors import OperatorError
 from ..service.balloon_service import BalloonService
 from .bodies import json_response, read_body
 from .keys import CONTROL, REGISTRY
-from .models import BalloonList, StatisticsChange, StatisticsInterval, TargetChange, balloon_view, statistics_view
+from .models.balloon import BalloonList, TargetChange, balloon_view
+from .models.statistics import StatisticsChange, StatisticsInterval, statistics_view
 
 MAX_WAIT_S: Final = 600
 

@@ -24,7 +24,7 @@ from ..service.balloon_service import BalloonService
 from .balloons import service_of
 from .bodies import json_response
 from .keys import OFFLOAD
-from .models import NAMES, FrameRangeView, Frames
+from .models.frames import NAMES, FrameRangeView, Frames
 
 FORMATS: Final = ("ranges", "bitmap", "png")
 MAX_WIDTH: Final = 16384

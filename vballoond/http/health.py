@@ -7,7 +7,7 @@ from aiohttp import web
 from ..holder.holder import Holder
 from .bodies import json_response
 from .keys import CONTROL, HOLDER, REGISTRY
-from .models import Health, Readiness
+from .models.lifecycle import Health, Readiness
 
 
 async def healthz(request: web.Request) -> web.Response:

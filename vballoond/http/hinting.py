@@ -6,7 +6,7 @@ from ..errors import OperatorError
 from ..service.balloon_service import BalloonService
 from .balloons import service_of
 from .bodies import json_response, read_body
-from .models import HintingStart, hinting_view
+from .models.hinting import HintingStart, hinting_view
 
 
 async def start_hinting(request: web.Request) -> web.Response:

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from .bodies import json_response
 from .keys import CONTROL
-from .models import Reloaded, Restarting
+from .models.lifecycle import Reloaded, Restarting
 
 
 async def reload(request: web.Request) -> web.Response:

@@ -7,7 +7,7 @@ from pydantic.json_schema import models_json_schema
 
 from .. import __version__
 from .guards import OPEN_PATHS
-from .models import Problem
+from .models.problem import Problem
 from .problems import CONTENT_TYPE
 from .routes import ROUTES, Parameter, Route
 

@@ -11,21 +11,11 @@ from pydantic import BaseModel
 from protocol.balloon.frame_states import FRAME_STATES
 
 from . import balloons, frames, health, hinting, lifecycle, metrics, page
-from .models import (
-    Balloon,
-    BalloonList,
-    Frames,
-    Health,
-    HintingStart,
-    HintingView,
-    Readiness,
-    Reloaded,
-    Restarting,
-    StatisticsChange,
-    StatisticsInterval,
-    StatisticsView,
-    TargetChange,
-)
+from .models.balloon import Balloon, BalloonList, TargetChange
+from .models.frames import Frames
+from .models.hinting import HintingStart, HintingView
+from .models.lifecycle import Health, Readiness, Reloaded, Restarting
+from .models.statistics import StatisticsChange, StatisticsInterval, StatisticsView
 from .problems import Handler
 
 

@@ -4,7 +4,7 @@ from pydantic import ValidationError
 from protocol.balloon.features import BalloonFeature
 from protocol.virtio import RingFeature
 from vballoond.config.models import FEATURE_NAMES
-from vballoond.http.models import TargetChange, feature_names
+from vballoond.http.models.balloon import TargetChange, feature_names
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 from structlog.testing import capture_logs
 
 from vballoond.http.app import build_app
-from vballoond.http.models import TargetChange
+from vballoond.http.models.balloon import TargetChange
 from vballoond.http.problems import answer_problems, explain_body, problem
 from vballoond.offload import Offload
 from vballoond.registry import Registry
