@@ -5,7 +5,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from support.fact_log import FactLog
 from support.fake_front_end import FakeFrontEnd, FakeGuest
@@ -31,10 +31,11 @@ async def running_service(
     facts: Observer | None = None,
     offload: Offload | None = None,
     clock: Clock | None = None,
+    **more: Any,
 ) -> AsyncIterator[BalloonService]:
     """A balloon that is served, with the event loop's time, and blocking calls run inline."""
     clock = clock or Clock(asyncio.get_running_loop().time)
-    service = BalloonService(settings, clock, offload or Offload(), facts)
+    service = BalloonService(settings, clock, offload or Offload(), facts, **more)
     service.start()
     try:
         yield service

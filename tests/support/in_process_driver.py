@@ -1,6 +1,6 @@
 """A driver on the in-process transport that does nothing by itself: it notes its interrupts, the test does the rest."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -12,6 +12,7 @@ from protocol.vhost_user.payloads import MemoryRegionDescription
 from protocol.virtio import RingFeature
 from vballoond.clock import Clock
 from vballoond.config.models import BalloonSettings
+from vballoond.events.log import EventLog
 from vballoond.memory.frames import FrameRange
 from vballoond.memory.guest_memory import GuestMemory
 from vballoond.memory.region import MappedRegion, RegionPlace
@@ -73,11 +74,14 @@ async def driven(
     facts: Observer | None = None,
     offload: Offload | None = None,
     clock: Clock | None = None,
+    events: EventLog | None = None,
+    moved: Callable[[], None] = lambda: None,
     **settings: object,
 ) -> AsyncIterator[tuple[BalloonService, Driver]]:
     """An in-process balloon that is served, and its driver, which is not loaded yet."""
     keys = {"name": "demo", "transport": "in-process", "memory": "16MiB", "stats_interval_s": 0, **settings}
-    async with running_service(BalloonSettings.model_validate(keys), facts, offload, clock) as service:
+    told = {"events": events, "moved": moved}
+    async with running_service(BalloonSettings.model_validate(keys), facts, offload, clock, **told) as service:
         driver = Driver(service)
         try:
             yield service, driver

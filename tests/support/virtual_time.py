@@ -16,5 +16,6 @@ class JumpingLoop(asyncio.SelectorEventLoop):
     def _run_once(self) -> None:
         # asyncio's own, private names: tests/vballoond/service/test_virtual_time.py shows that they still mean this.
         if not self._ready and self._scheduled and not self._selector.select(0):
-            self._now_s = max(self._now_s, self._scheduled[0]._when)
+            due = [handle._when for handle in self._scheduled if not handle.cancelled()]
+            self._now_s = max(self._now_s, min(due, default=self._now_s))
         super()._run_once()

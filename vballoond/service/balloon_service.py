@@ -35,23 +35,33 @@ from ..balloon.facts import (
 from ..balloon.frame_map import FrameBytes, FrameMap
 from ..balloon.frame_pictures import GuestView
 from ..balloon.inflate import MAX_REQUEST_BYTES
+from ..balloon.resize import Terms
+from ..balloon.statistics import Statistics
 from ..clock import Clock
+from ..config.feature_names import feature_names
 from ..config.models import BalloonSettings
+from ..events.log import EventLog
 from ..histogram import Histogram
 from ..memory.guest_memory import GuestMemory
 from ..offload import Offload
 from ..virtqueue.chain import Chain
 from ..virtqueue.ring import Ring
 from ..virtqueue.state import RingState
+from .heard import Heard
+from .hinting_log import ended_round
 from .link import Link, NoLink
 from .queue import RunningQueue, Start
 from .releasing import Releasing
 from .resizing import Resizing
 from .serving import Serving
+from .target import Target
+from .telling import Telling
 from .timer import Timer
 
 Observer = Callable[[Fact], None]
 StateName = Literal["waiting", "running", "paused", "broken"]
+FreeBlocks = Callable[[], tuple[int, int]]
+"""Returns the guest's free frames, and how many of them lie in free blocks of huge-page size."""
 
 
 class BalloonService:
@@ -62,15 +72,24 @@ class BalloonService:
         clock: The time.
         offload: Where long calls run.
         observer: Sees every fact that reaches the device, for tests and traces.
+        events: Is told what happens.
+        moved: Called where the daemon has moved the target by itself.
     """
 
     def __init__(
-        self, settings: BalloonSettings, clock: Clock, offload: Offload, observer: Observer | None = None
+        self,
+        settings: BalloonSettings,
+        clock: Clock,
+        offload: Offload,
+        observer: Observer | None = None,
+        events: EventLog | None = None,
+        moved: Callable[[], None] = lambda: None,
     ) -> None:
         self.settings = settings
         self.memory = GuestMemory()
         self.device: Final = BalloonDevice()
-        self.resizing: Final = Resizing(clock)
+        self.telling: Final = Telling(events or EventLog("", clock.now), settings.name, clock, self)
+        self.target: Final = Target(self, clock, self.telling, moved)
         self.releasing: Final = Releasing(settings, offload, self.device.counters)
         self.broken_reason: str | None = None
         self.started = False
@@ -78,12 +97,15 @@ class BalloonService:
         self.statistics_interval_s = settings.stats_interval_s
         self.log: Final = structlog.get_logger().bind(balloon=settings.name)
         self.clock: Final = clock
+        self.free_blocks: FreeBlocks | None = None
+        """Tells how the guest's free memory lies; None where it cannot say, as a virtual machine."""
         self._guest_view: GuestView | None = None
         self._observer: Final = observer
         self._link: Link = NoLink()
         self._serving: Final = Serving(self, clock, settings.name)
         self._queues: Final = self._serving.queues
         self._statistics_timer: Final = Timer(self._statistics_due)
+        self._heard: Final = Heard(clock, self.device.counters)
 
     # The transport's side: all but config access under ``lock``.
 
@@ -116,6 +138,7 @@ class BalloonService:
         """A front-end is there; its queues do not run yet."""
         self.started = False
         self._link = link
+        self.telling.brought_about("connected")
 
     def disconnect(self) -> None:
         """The front-end has gone: nothing is held, the target stays for the next one. Memory stays the caller's."""
@@ -126,6 +149,8 @@ class BalloonService:
         self.started = False
         self.broken_reason = None
         self._feed(Negotiated(0))
+        self.telling.brought_about("disconnected")
+        self.telling.state_may_differ()
 
     def set_memory(self, memory: GuestMemory, held: FrameBytes | None = None) -> None:
         """Use ``memory`` from now on. No queue may run: its views are of the old one. The caller closes that.
@@ -139,7 +164,7 @@ class BalloonService:
         self._feed(MemoryKnown(memory.frame_space))
         if held is not None:
             self.device.note_held_in(held)
-        self._observe_resize()
+        self.target.observe()
 
     def restore(
         self, memory: GuestMemory, frame_map: FrameMap, state: DeviceState, reclaimed_bytes: int, *, started: bool
@@ -155,7 +180,7 @@ class BalloonService:
         self.releasing.reclaimed_bytes = reclaimed_bytes
         self.started = started
         if self.target_frames != self.actual_frames:
-            self.resizing.begin(self.target_frames, self.actual_frames)
+            self.target.begin()
 
     def start_queue(
         self,
@@ -182,6 +207,7 @@ class BalloonService:
         self.started = True
         if features != self.negotiated_features:
             self._feed(Negotiated(features))
+            self.telling.brought_about("negotiated", features=feature_names(features))
         self._queues[index] = RunningQueue(role, ring, notify)
         self._feed(QueueStarted(role, fresh=start is Start.FRESH))
         self.log.debug("queue started", queue=role.value, index=index, start=start.value)
@@ -189,7 +215,8 @@ class BalloonService:
             self._statistics_timer.set(self.statistics_interval_s)
         if role is QueueRole.INFLATE:
             self._clamp_target()
-        self._observe_resize()
+        self.target.observe()
+        self.telling.state_may_differ()
         self._serving.wake()
 
     def stop_queue(self, index: int) -> RingState:
@@ -199,6 +226,7 @@ class BalloonService:
         state = queue.ring.state
         queue.ring.close()
         self.log.debug("queue stopped", queue=queue.role.value, index=index, position=state.base)
+        self.telling.state_may_differ()
         return state
 
     def stop_all(self) -> None:
@@ -220,7 +248,7 @@ class BalloonService:
     def write_config(self, offset: int, data: bytes) -> None:
         """Take what the driver wrote; only its own fields count."""
         self._feed(ConfigWritten(offset, data))
-        self._observe_resize()
+        self.target.observe()
 
     # The operator's side.
 
@@ -243,17 +271,46 @@ class BalloonService:
         """What the driver says that the balloon holds."""
         return self.device.state.config.actual
 
+    @property
+    def held_frames(self) -> int:
+        """What was inflated and not deflated since."""
+        return self.device.frame_map.held_frames
+
+    @property
+    def reclaimed_bytes(self) -> int:
+        """What giving frames back has freed."""
+        return self.releasing.reclaimed_bytes
+
+    @property
+    def statistics(self) -> Statistics | None:
+        """What the guest last said of its memory."""
+        return self.device.state.statistics
+
+    def turn_lasts_s(self) -> float:
+        """For how long a request has been under way; 0: none is."""
+        return self._serving.turn_lasts_s()
+
+    def silent_s(self) -> float:
+        """For how long nothing was heard of the driver."""
+        return self._heard.silent_s()
+
     def limit_bytes(self) -> int:
         """The largest target there may be now: the memory, the configured memory while unknown, ``max`` at most."""
         known = self.memory.size_bytes or self.settings.memory or _MAX_TARGET_BYTES
         return min(known, _MAX_TARGET_BYTES if self.settings.max is None else self.settings.max, _MAX_TARGET_BYTES)
 
-    def set_target(self, frames: int) -> int:
+    def set_target(self, frames: int, terms: Terms = Terms()) -> int:  # noqa: B008 (frozen)
         """Begin a resize; return its number. A driver that is not there yet finds the target when it comes."""
+        return self.target.set(frames, terms)
+
+    def change_target(self, frames: int) -> None:
+        """Tell the driver what the balloon is to hold; :meth:`set_target` begins a resize with it."""
         self._feed_and_carry_out(TargetSet(frames))
-        number = self.resizing.begin(frames, self.actual_frames)
-        self._observe_resize()
-        return number
+
+    @property
+    def resizing(self) -> Resizing:
+        """The resizes, the newest and those before."""
+        return self.target.resizing
 
     def retire(self) -> None:
         """Have the guest take back everything, for good: the balloon is to go when its front-end does."""
@@ -273,6 +330,10 @@ class BalloonService:
         """Ask for statistics every ``interval_s`` seconds from now on; 0 asks no more."""
         self.statistics_interval_s = interval_s
         self._statistics_timer.set(interval_s)
+
+    def ask_for_statistics(self) -> None:
+        """Ask for statistics now, besides every so often; where nobody has any to give, nothing happens."""
+        self._statistics_due()
 
     @property
     def can_hint(self) -> bool:
@@ -305,7 +366,9 @@ class BalloonService:
     async def stop(self) -> None:
         """Serve no more. What is under way is finished first."""
         self._statistics_timer.stop()
+        self.target.stop()
         await self._serving.stop()
+        self.telling.stop()
 
     async def came_round(self) -> None:
         """Return once the serving task has had its turn, so that it is known not to hang; at once where it is over."""
@@ -322,7 +385,10 @@ class BalloonService:
             GuestError: The driver broke a rule.
         """
         data = chain.read(self.memory, MAX_REQUEST_BYTES)
-        return self._feed(Request(queue.role, chain.head, data, self.clock.now(), chain.writable))
+        effects = self._feed(Request(queue.role, chain.head, data, self.clock.now(), chain.writable))
+        if queue.role is QueueRole.STATS:
+            self.telling.statistics.changed()
+        return effects
 
     async def perform(self, effect: Effect) -> None:
         """Do what the device wants done."""
@@ -337,6 +403,7 @@ class BalloonService:
         self.broken_reason = reason
         self.device.counters.guest_errors += 1
         self.log.warning("balloon broken", reason=reason)
+        self.telling.state_may_differ()
         self._link.broken()
 
     def _feed_and_carry_out(self, fact: Fact) -> None:
@@ -356,7 +423,7 @@ class BalloonService:
         for queue in self._queues.values():
             if queue.role is role:
                 queue.complete(head)
-        self._observe_resize()
+        self.target.observe()
 
     def _feed(self, fact: Fact) -> tuple[Effect, ...]:
         if self._observer is not None:
@@ -365,6 +432,10 @@ class BalloonService:
         effects = self.device.handle(fact)
         if self.device.state is not before:
             self._keep()
+        if self.device.state.hinting is not before.hinting:
+            ended = ended_round(before.hinting, self.device.state.hinting, fact, self.clock.now())
+            if ended is not None:
+                self.log.info("hinting done", **ended)
         return effects
 
     def _keep(self) -> None:
@@ -375,22 +446,7 @@ class BalloonService:
             self._feed_and_carry_out(StatisticsDue())
 
     def _clamp_target(self) -> None:
-        """A target that was set before the memory was known may be more than there is."""
-        limit_frames = self.limit_bytes() // FRAME_BYTES
-        if self.target_frames > limit_frames:
-            self.log.warning("target clamped", target_frames=self.target_frames, limit_frames=limit_frames)
-            self.set_target(limit_frames)
-
-    def _observe_resize(self) -> None:
-        finished = self.resizing.observe(self.actual_frames, self.device.frame_map.held_frames)
-        if finished is not None:
-            self.log.info(
-                "resize done",
-                resize=finished.id,
-                target_bytes=finished.target_frames * FRAME_BYTES,
-                rate_bytes_per_s=finished.rate_bytes_per_s(),
-                reclaimed_bytes=self.releasing.reclaimed_bytes,
-            )
+        self.target.clamp(self.limit_bytes() // FRAME_BYTES)
 
 
 _MAX_TARGET_BYTES: Final = MAX_NUM_PAGES * FRAME_BYTES

@@ -65,6 +65,11 @@ class Serving:
         self._wake: Final = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._asking: Final[list[asyncio.Future[None]]] = []
+        self._turn_began_at_s: float | None = None
+
+    def turn_lasts_s(self) -> float:
+        """For how long a turn has been under way; 0: none is."""
+        return 0.0 if self._turn_began_at_s is None else self._clock.monotonic_s() - self._turn_began_at_s
 
     def start(self) -> None:
         """Begin to serve, in a task of the running event loop."""
@@ -125,10 +130,11 @@ class Serving:
 
     async def _take_buffers(self, queue: RunningQueue) -> bool:
         """Serve buffers; say whether there may be more."""
-        began_at_s = self._clock.monotonic_s()
+        began_at_s = self._turn_began_at_s = self._clock.monotonic_s()
         try:
             return await self._take_up_to(queue, began_at_s + TURN_S)
         finally:
+            self._turn_began_at_s = None
             self.turns_s.observe(self._clock.monotonic_s() - began_at_s)
 
     async def _take_up_to(self, queue: RunningQueue, ends_at_s: float) -> bool:

@@ -1,8 +1,8 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from vballoond.balloon.resize import STALL_AFTER_S, Resize
+from vballoond.balloon.resize import STALL_AFTER_S, Outcome, Resize, Terms
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 FRAME = 4096
@@ -91,3 +91,60 @@ def test_looking_without_a_move_does_not_begin_the_wait_anew(resize):
 def test_a_stalled_resize_goes_on_when_the_guest_does(resize):
     assert resize.stalled(200.0)
     assert not resize.observe(5, 5, 200.0).stalled(200.0)
+
+
+def begun(target, actual, **terms):
+    return Resize.begin(1, target, actual, NOON, 100.0, Terms(**terms))
+
+
+def test_progress_is_the_share_of_the_way():
+    assert begun(1000, 0).progress() == 0
+    assert begun(1000, 0).observe(250, 250, 101).progress() == 0.25
+    assert begun(200, 1000).observe(400, 400, 101).progress() == 0.75
+    assert begun(1000, 0).observe(1000, 1000, 101).progress() == 1
+
+
+def test_a_balloon_that_goes_the_other_way_has_made_no_progress():
+    assert begun(1000, 500).observe(100, 100, 101).progress() == 0
+    assert begun(1000, 500).observe(2000, 2000, 101).progress() == 1
+
+
+def test_a_way_of_nothing_is_done_where_driver_and_map_agree():
+    assert begun(5, 5).progress() == 1
+    assert begun(5, 5).observe(4, 4, 101).progress() == 0
+
+
+def test_the_end_is_expected_by_the_rate_of_now():
+    moving = begun(1000, 0).observe(100, 100, 101.0)
+    assert moving.expected_at(101.0) == NOON + timedelta(seconds=1 + 9)
+    assert moving.expected_at(102.0) == NOON + timedelta(seconds=2 + 9)
+
+
+def test_no_end_is_expected_where_nothing_moves():
+    assert begun(1000, 0).expected_at(100.0) is None
+    still = begun(1000, 0).observe(100, 100, 101.0)
+    assert still.expected_at(103.0) is None
+    assert still.rate_bytes_per_s(103.0) == 0
+    assert begun(10, 0).observe(10, 10, 101.0).expected_at(101.0) is None
+
+
+def test_an_end_beyond_all_calendars_is_the_last_day_of_them():
+    slow = begun(1 << 32, 0).observe(1, 1, 3100.0)
+    assert slow.expected_at(3100.0).year == 9999
+
+
+def test_it_is_late_from_its_deadline_on():
+    resize = begun(10, 0, deadline_s=5.0)
+    assert not resize.late(104.9)
+    assert resize.late(105.0)
+    assert not begun(10, 0).late(1e9)
+    assert not resize.observe(10, 10, 101.0).late(200.0)
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_it_ends_once(outcome):
+    ended = begun(10, 0).end(outcome, 103.0)
+    assert (ended.outcome, ended.at(ended.ended_at_s)) == (outcome, NOON + timedelta(seconds=3))
+    assert ended.end(Outcome.SUPERSEDED, 104.0) is ended
+    assert ended.done == (outcome is Outcome.DONE)
+    assert not ended.stalled(500.0)

@@ -122,7 +122,7 @@ async def test_a_target_beyond_the_memory_that_came_is_cut_to_it_and_said_so(alo
     assert alone.resizing.current.target_frames == MEMORY_FRAMES
     clamped = [line for line in logs if line["event"] == "target clamped"]
     assert len(clamped) == 1
-    assert clamped[0]["limit_frames"] == MEMORY_FRAMES
+    assert clamped[0]["limit_bytes"] == MEMORY_BYTES
     await driver.device.close(driver.region.close)
     driver.guest.close()
 

@@ -3,9 +3,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from vballoond.balloon.resize import STALL_AFTER_S
+from vballoond.balloon.resize import Outcome
 from vballoond.clock import Clock
-from vballoond.service.resizing import Resizing
+from vballoond.service.resizing import REMEMBERED, Resizing
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -24,7 +24,8 @@ async def begun(resizing: Resizing, number: int, timeout_s: float) -> "asyncio.T
 
 async def test_there_is_no_resize_before_the_first(resizing) -> None:
     assert resizing.current is None
-    assert not resizing.stalled()
+    assert list(resizing) == []
+    assert resizing.find(1) is None
     assert resizing.observe(0, 0) is None
 
 
@@ -114,14 +115,36 @@ async def test_waiting_can_be_given_up(resizing) -> None:
     assert not resizing._changed
 
 
-async def test_a_resize_stalls_when_nothing_moves_for_long(resizing) -> None:
+async def test_a_resize_can_be_looked_up_when_it_is_over(resizing) -> None:
+    first, second = resizing.begin(10, 0), resizing.begin(20, 5)
+    resizing.observe(20, 20)
+    third = resizing.begin(0, 20)
+    assert [resize.id for resize in resizing] == [third, second, first]
+    assert [resize.outcome for resize in resizing] == [None, Outcome.DONE, Outcome.SUPERSEDED]
+    assert resizing.find(second).from_frames == 5
+    assert resizing.find(7) is None
+
+
+async def test_only_the_newest_are_remembered(resizing) -> None:
+    for _ in range(REMEMBERED + 3):
+        resizing.begin(10, 0)
+    assert [resize.id for resize in resizing] == list(range(REMEMBERED + 3, 3, -1))
+
+
+async def test_whoever_waits_hears_when_it_is_over_without_being_reached(resizing) -> None:
+    number = resizing.begin(10, 0)
+    waiting = await begun(resizing, number, 600)
+    assert resizing.end(Outcome.EXPIRED).outcome is Outcome.EXPIRED
+    assert await waiting
+    assert resizing.observe(10, 10) is None
+    assert not resizing.current.done
+
+
+async def test_only_resizes_that_are_done_are_counted(resizing) -> None:
     resizing.begin(10, 0)
-    await asyncio.sleep(STALL_AFTER_S - 0.5)
-    assert not resizing.stalled()
-    resizing.observe(1, 1)
-    await asyncio.sleep(STALL_AFTER_S - 0.5)
-    assert not resizing.stalled()
-    await asyncio.sleep(0.5)
-    assert resizing.stalled()
+    await asyncio.sleep(2)
     resizing.observe(10, 10)
-    assert not resizing.stalled()
+    resizing.begin(20, 10)
+    resizing.end(Outcome.EXPIRED)
+    assert resizing.durations_s.cumulative()[-1] == ("+Inf", 1)
+    assert resizing.durations_s.sum == 2
