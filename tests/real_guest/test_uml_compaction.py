@@ -58,6 +58,8 @@ class LinuxRun:
 
     snapshot: Snapshot
     run: CompactionRun
+    seen: int
+    """Migrations that the API shows."""
 
 
 async def run_linux(initrd: Path, directory: Path) -> LinuxRun:
@@ -87,10 +89,11 @@ async def run_linux(initrd: Path, directory: Path) -> LinuxRun:
         inflated = len(asked)
         snapshot = await compact_from_snapshot(guest, await served.frames("vm1"))
         compacted = len(asked)
+        seen = daemon.registry.find("vm1").device.counters.migrated_frames
         await served.set_mib("vm1", 0)
         assert await guest.complaints() == ""
     run = CompactionRun(asked[:inflated], asked[inflated:compacted], asked[compacted:], snapshot.moved)
-    return LinuxRun(snapshot, run)
+    return LinuxRun(snapshot, run, seen)
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +163,7 @@ def first_difference(model: Sequence[object], linux: Sequence[object]) -> tuple[
 
 def test_linux_moves_the_balloon_page_by_page(linux: LinuxRun) -> None:
     assert len(linux.run.moves()) > 2000
+    assert linux.seen == len(linux.run.moves()) == linux.run.counters["balloon_migrate"]
     assert_only_moved(linux.run)
     assert_towards_the_end(linux.run)
     assert_two_batches_a_pageblock(linux.run)

@@ -24,5 +24,7 @@ class Counters:
     """Outside the guest's memory, or in a hole of it: ignored."""
     odd_bytes: int = 0
     """Behind the last whole page frame number of a request: ignored."""
+    migrated_frames: int = 0
+    """Of the balloon that became others: inflated and deflated once each, and so counted there too."""
     release_errors: int = 0
     guest_errors: int = 0

@@ -6,10 +6,12 @@ Rules of this file:
   effects that come back, in order. What a queue asks waits until the effects of its last request are done; targets,
   configuration writes and the statistics clock may come in between.
 * All that it knows is :class:`DeviceState`, which is frozen and replaced, and the frame map.
+* Who watches the map is called once when it has changed or is another one, from within the call that did it.
 * :meth:`BalloonDevice.handle` raises :class:`GuestError` when the driver broke a rule that leaves no way on. The state
   is then as before the fact.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -18,6 +20,7 @@ from protocol.balloon.features import BalloonFeature
 from protocol.balloon.queues import QueueRole
 
 from ..errors import StateError
+from ..memory.frames import FrameRange
 from .counters import Counters
 from .effects import CompleteRequest, ConfigChanged, Effect, ReleaseFrames
 from .facts import (
@@ -36,6 +39,7 @@ from .facts import (
 from .frame_map import FrameBytes, FrameMap
 from .hinting import Hinting
 from .inflate import deflate, inflate
+from .migrations import Migrations
 from .reporting import reported_ranges
 from .statistics import Statistics, parse_statistics
 
@@ -65,10 +69,27 @@ class BalloonDevice:
         self.state = DeviceState()
         self.frame_map = FrameMap()
         self.counters: Final = Counters()
+        self.migrations: Final = Migrations()
+        self._watchers: Final[set[Callable[[], None]]] = set()
+
+    def watch_map(self, changed: Callable[[], None]) -> None:
+        """Call ``changed`` once, at the next change of the frame map; it must not wait or raise."""
+        self._watchers.add(changed)
+
+    def unwatch_map(self, changed: Callable[[], None]) -> None:
+        """Do not call ``changed`` any more, if it still was to be called."""
+        self._watchers.discard(changed)
+
+    def _map_changed(self) -> None:
+        watchers = list(self._watchers)
+        self._watchers.clear()
+        for changed in watchers:
+            changed()
 
     def note_held_in(self, held: FrameBytes) -> None:
         """Note which frames are held in ``held`` from now on, all 0 so far, for whoever keeps that."""
         self.frame_map = self.frame_map.in_space(self.frame_map.space, held)
+        self._map_changed()
 
     def restore(self, state: DeviceState, frame_map: FrameMap) -> None:
         """Go on from the state of a device that has ended, as its queues start again.
@@ -85,6 +106,8 @@ class BalloonDevice:
                 raise StateError(f"{name} of {value} in a configuration space of 32-bit fields")
         self.state = DeviceState(config, hinting=state.hinting)
         self.frame_map = frame_map
+        self.migrations.clear()
+        self._map_changed()
 
     def handle(self, fact: Fact) -> tuple[Effect, ...]:
         """Take in ``fact`` and return what is to be done about it, in order.
@@ -92,6 +115,13 @@ class BalloonDevice:
         Raises:
             GuestError: The driver broke the specification beyond what can be completed.
         """
+        before = self.frame_map.version
+        effects = self._take_in(fact)
+        if self._watchers and self.frame_map.version != before:
+            self._map_changed()
+        return effects
+
+    def _take_in(self, fact: Fact) -> tuple[Effect, ...]:
         match fact:
             case Request():
                 return self._request(fact)
@@ -111,6 +141,7 @@ class BalloonDevice:
         match fact:
             case MemoryKnown(space):
                 self.frame_map = self.frame_map.in_space(space)
+                self.migrations.clear()
             case Negotiated(features):
                 self.state = replace(self.state, features=features)
             case QueueStarted():
@@ -127,10 +158,10 @@ class BalloonDevice:
         completed = CompleteRequest(request.role, request.head)
         match request.role:
             case QueueRole.INFLATE:
-                ranges = inflate(self.frame_map, request.data, self.counters)
+                ranges = self._inflate(request.data)
                 return (ReleaseFrames(ranges), completed) if ranges else (completed,)
             case QueueRole.DEFLATE:
-                deflate(self.frame_map, request.data, self.counters)
+                self._deflate(request.data)
                 return (completed,)
             case QueueRole.STATS:
                 return self._statistics_arrived(request)
@@ -139,9 +170,22 @@ class BalloonDevice:
             case QueueRole.FREE_PAGE:
                 return (*self._hinted(request), completed)
 
+    def _inflate(self, data: bytes) -> tuple[FrameRange, ...]:
+        before = self.counters.inflated_frames
+        ranges = inflate(self.frame_map, data, self.counters)
+        self.migrations.inflated(data, self.counters.inflated_frames - before)
+        return ranges
+
+    def _deflate(self, data: bytes) -> None:
+        before = self.counters.deflated_frames
+        deflate(self.frame_map, data, self.counters)
+        gone = self.counters.deflated_frames - before
+        self.counters.migrated_frames += self.migrations.deflated(data, gone, self.frame_map.version)
+
     def _statistics_arrived(self, request: Request) -> tuple[Effect, ...]:
         earlier, known = self.state.held_statistics_head, self.state.statistics
-        statistics = Statistics(parse_statistics(request.data), request.arrived_at)
+        before = {} if known is None else known.values
+        statistics = Statistics(parse_statistics(request.data), request.arrived_at, before)
         recalled = self.state.recalled_statistics_head == request.head
         if recalled and known is not None and known.values == statistics.values:
             statistics = known
@@ -197,6 +241,7 @@ class BalloonDevice:
         # A front-end may write the whole region back for one field: only the driver's own fields count.
         changes = {name: getattr(written, name) for name in DRIVER_WRITES}
         self.counters.config_writes += 1
+        self.migrations.forget_inflated()
         self.state = replace(self.state, config=self.state.config._replace(**changes))
         return ()
 
@@ -213,11 +258,13 @@ class BalloonDevice:
             config = self.state.config._replace(actual=0)
             self.state = replace(self.state, config=config, statistics=None, recalled_statistics_head=None)
             self.frame_map.clear()
+            self.migrations.clear()
         if start.fresh and start.role is QueueRole.FREE_PAGE:
             self._hinting_is(self.state.hinting.reset())
 
     def _queue_stopped(self, role: QueueRole) -> None:
         self.state = replace(self.state, running=self.state.running - {role})
+        self.migrations.forget_inflated()
         if role is QueueRole.STATS:
             head = self.state.held_statistics_head
             self.state = replace(self.state, held_statistics_head=None, recalled_statistics_head=head)

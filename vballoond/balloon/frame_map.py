@@ -1,8 +1,11 @@
 """Which frames of a guest the balloon holds.
 
 One byte for each frame of memory, holes left out: a quarter of a promille of the guest, of which the kernel gives us
-only what was ever written: of each piece of the map it is known how much is held, and empty ones are not looked at.
-Reading a window costs by the window, never by the guest.
+only what was ever written: of each block it is known how much is held (``frame_blocks``), and where that is nothing
+nobody looks. Reading a window costs by the window, never by the guest.
+
+Reading changes nothing, so it may be done in a thread while the map changes: it then shows the version that stood there
+when it began, or of some blocks something newer.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,7 +14,8 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ..memory.frames import FrameRange, FrameSpace, IndexArray, PfnArray, coalesce, merge
+from ..memory.frames import FrameRange, FrameSpace, IndexArray, PfnArray, coalesce
+from .frame_blocks import FrameBlocks
 from .host_pages import HostPages
 
 _PIECE_FRAMES: Final = 1 << 20  # how much of a map is looked at at a time
@@ -44,12 +48,22 @@ class FrameMap:
         self.space: Final = space or FrameSpace()
         self._held: Final = np.zeros(self.space.frames, dtype=np.uint8) if held is None else held
         self._pages: Final = HostPages(self.space)
-        self._held_in: Final = np.zeros(-(-self.space.frames // _PIECE_FRAMES), dtype=np.int64)
+        self.blocks: Final = FrameBlocks(self.space.end)
         self.held_frames = 0
         if self._held.size != self.space.frames:
             raise ValueError(f"a map of {self._held.size} frames, for a memory of {self.space.frames}")
         if held is not None:
             self._take_over([range(self.space.frames)] if written is None else written)
+
+    @property
+    def version(self) -> int:
+        """Grows with each change, and is never that of another map."""
+        return self.blocks.version
+
+    @property
+    def born(self) -> int:
+        """The version at which this map began: it can tell what changed since then."""
+        return self.blocks.born
 
     def _take_over(self, written: Iterable[range]) -> None:
         """Look at what somebody else noted."""
@@ -59,45 +73,51 @@ class FrameMap:
                 first, end = max(piece.start, index), min(piece.stop, index + part.count)
                 if first < end:
                     self._take_over_piece(part.first + first - index, first, end)
+        self.blocks.begin()
 
     def _take_over_piece(self, pfn: int, first: int, end: int) -> None:
         held = self._held[first:end]
         if held.max() > 1:
             raise ValueError(f"the map says neither held nor not of frame {pfn + int(held.argmax()):#x}")
-        here = np.flatnonzero(held)
-        self._count(pfn + here, first + here, 1)
+        self._count(_pfns(pfn, np.flatnonzero(held)), 1)
 
     def clear(self) -> None:
         """Hold nothing any more."""
         for part, index in self._held_parts(self._everything):
             self._held[index : index + part.count] = 0
         self._pages.clear()
-        self._held_in[:] = 0
+        self.blocks.clear()
         self.held_frames = 0
 
     def insert(self, pfns: PfnArray) -> int:
-        """Hold ``pfns`` (distinct, all inside the space); return how many were not held before."""
+        """Hold ``pfns`` (ascending, distinct, all inside the space); return how many were not held before."""
         return self._set(pfns, 1)
 
     def remove(self, pfns: PfnArray) -> int:
-        """Hold ``pfns`` (distinct, all inside the space) no more; return how many were held before."""
+        """Hold ``pfns`` (ascending, distinct, all inside the space) no more; return how many were held before."""
         return self._set(pfns, 0)
 
     def _set(self, pfns: PfnArray, value: int) -> int:
-        index = self.space.index_of(pfns)
-        differ = self._held[index] != value
-        self._held[index] = value
-        return self._count(pfns[differ], index[differ], 1 if value else -1)
+        if not pfns.size:
+            return 0
+        place = self._place(pfns)
+        differ = self._held[place] != value
+        self._held[place] = value
+        return self._count(pfns if differ.all() else pfns[differ], 1 if value else -1)
 
-    def _count(self, pfns: "IndexArray | PfnArray", index: IndexArray, by: int) -> int:
-        """Count frames, given both ways, that are held from now on (``by`` 1) or no more (-1); return how many."""
+    def _place(self, pfns: PfnArray) -> "slice | IndexArray":
+        """Return where ``pfns`` are in the map: frames in a row are in a row there, over spans that touch too."""
+        if int(pfns[-1]) - int(pfns[0]) >= pfns.size:
+            return self.space.index_of(pfns)
+        at = int(self.space.index_of(pfns[:1])[0])
+        return slice(at, at + pfns.size)
+
+    def _count(self, pfns: PfnArray, by: int) -> int:
+        """Count frames that are held from now on (``by`` 1) or no more (-1); return how many."""
         self._pages.count(pfns, by)
-        if self._held_in.size == 1:
-            self._held_in[0] += by * index.size
-        else:
-            np.add.at(self._held_in, index // _PIECE_FRAMES, by)
-        self.held_frames += by * index.size
-        return index.size
+        self.held_frames += by * pfns.size
+        self.blocks.count(pfns, by)
+        return pfns.size
 
     def to_release(self, pfns: PfnArray) -> tuple[FrameRange, ...]:
         """Return what of the host's memory can be given back for ``pfns``, which are held, ascending and distinct.
@@ -121,7 +141,8 @@ class FrameMap:
                 at = index + part.first - piece.first
                 here = np.flatnonzero(self._held[at : at + part.count])
                 moved._held[to + here] = 1
-                moved._count(part.first + here, to + here, 1)
+                moved._count(_pfns(part.first, here), 1)
+        moved.blocks.begin()
         return moved
 
     @property
@@ -138,12 +159,27 @@ class FrameMap:
                 at += count
 
     def _held_parts(self, window: FrameRange) -> Iterator[tuple[FrameRange, int]]:
-        """Yield those of the parts that lie in a piece of which any frame is held."""
-        return (part for part in self._parts(window) if self._held_in[part[1] // _PIECE_FRAMES])
+        """Yield the same for the parts of ``window`` outside of which nothing is held."""
+        for part, index in self._parts(window):
+            for held in self.blocks.held_parts(part):
+                yield held, index + held.first - part.first
 
     def ranges(self, window: FrameRange) -> tuple[FrameRange, ...]:
         """Return the held frames of ``window`` as ascending ranges that do not touch."""
-        return merge(self._ranges(window))
+        return tuple(self.each_range(window))
+
+    def each_range(self, window: FrameRange) -> Iterator[FrameRange]:
+        """Yield the same, one at a time: a large guest may have millions."""
+        last: FrameRange | None = None
+        for piece in self._ranges(window):
+            if last is not None and last.end == piece.first:
+                last = FrameRange(last.first, last.count + piece.count)
+                continue
+            if last is not None:
+                yield last
+            last = piece
+        if last is not None:
+            yield last
 
     def _ranges(self, window: FrameRange) -> Iterator[FrameRange]:
         """Yield the same, but that ranges touch where one part of the window ends and the next begins."""
@@ -155,15 +191,18 @@ class FrameMap:
 
     def bitmap(self, window: FrameRange) -> bytes:
         """Return ``window`` packed: bit ``i`` (lowest first) of byte ``j`` is frame ``first + 8 * j + i``."""
-        return b"".join(np.packbits(picture == 1, bitorder="little").tobytes() for picture in self._pictures(window))
+        return b"".join(self._bits(piece) for piece in _pieces(window))
+
+    def _bits(self, piece: FrameRange) -> bytes:
+        held = self.held_bytes(piece)
+        return bytes(-(-piece.count // 8)) if held is None else np.packbits(held, bitorder="little").tobytes()
 
     def picture(self, window: FrameRange) -> bytes:
         """Return ``window`` with a byte for each frame: 0 the guest's, 1 held, 2 (``ABSENT``) no memory."""
         return b"".join(picture.tobytes() for picture in self._pictures(window))
 
     def _pictures(self, window: FrameRange) -> "Iterator[np.ndarray[tuple[int], np.dtype[np.uint8]]]":
-        for first in range(window.first, window.end, _PIECE_FRAMES):
-            part = FrameRange(first, min(_PIECE_FRAMES, window.end - first))
+        for part in _pieces(window):
             picture = np.full(part.count, ABSENT, dtype=np.uint8)
             for piece, _ in self.space.pieces(part):
                 picture[piece.first - part.first : piece.end - part.first] = 0
@@ -171,3 +210,29 @@ class FrameMap:
                 at = piece.first - part.first
                 picture[at : at + piece.count] = self._held[index : index + piece.count]
             yield picture
+
+    def held_bytes(self, window: FrameRange) -> "FrameBytes | None":
+        """Return ``window`` with a byte for each frame, 1 where it is held; None where that is so of none of it.
+
+        It may be a part of the map itself, which changes, and which nobody else writes to.
+        """
+        parts = list(self._held_parts(window))
+        if not parts:
+            return None
+        first, index = parts[0]
+        if first == window:
+            return self._held[index : index + window.count]
+        found = np.zeros(window.count, dtype=np.uint8)
+        for part, at in parts:
+            found[part.first - window.first : part.end - window.first] = self._held[at : at + part.count]
+        return found
+
+
+def _pieces(window: FrameRange) -> Iterator[FrameRange]:
+    """Yield ``window`` cut up, as much as is looked at at a time; of a map in bits, each piece is whole bytes."""
+    for first in range(window.first, window.end, _PIECE_FRAMES):
+        yield FrameRange(first, min(_PIECE_FRAMES, window.end - first))
+
+
+def _pfns(first: int, offsets: IndexArray) -> PfnArray:
+    return (first + offsets).astype(np.uint32)

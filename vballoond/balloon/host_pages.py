@@ -4,7 +4,7 @@ A hole in a part of such a page frees nothing, so it is given back when the last
 request that came in. When a frame of it is deflated and touched, the host has to find it whole.
 """
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -23,10 +23,10 @@ class HostPages:
         pages = -(-space.end // self._size) if self._size > 1 else 0
         self._held: Final = np.zeros(pages, dtype=np.int32)
 
-    def count(self, pfns: "np.ndarray[Any, np.dtype[Any]]", by: int) -> None:
+    def count(self, pfns: PfnArray, by: int) -> None:
         """Count frames (distinct) that are held from now on (``by`` 1), or no more (-1)."""
         if self._size > 1:
-            np.add.at(self._held, pfns // self._size, by)
+            np.add.at(self._held, pfns // np.uint32(self._size), np.int32(by))
 
     def clear(self) -> None:
         """Count nothing as held."""

@@ -10,7 +10,7 @@ Rules of this file:
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -24,10 +24,11 @@ _TAGS: Final = {tag.value: tag for tag in StatisticTag}
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What the driver said last, and when."""
+    """What the driver said last, and when; ``before`` is what it had said before that."""
 
     values: Mapping[StatisticTag, int]
     arrived_at: datetime
+    before: Mapping[StatisticTag, int] = field(default_factory=dict)
 
 
 def parse_statistics(data: bytes) -> dict[StatisticTag, int]:

@@ -414,3 +414,123 @@ def test_which_frames_are_held_is_noted_from_then_on(device):
     assert FrameMap(SPACE, noted).ranges(ALL) == (FrameRange(3, 2),)
     device.handle(QueueStarted(INFLATE, fresh=True))
     assert not noted.any()
+
+
+# Pages of the balloon that move.
+
+
+def moved(device: BalloonDevice) -> list[tuple[int, int]]:
+    assert device.counters.migrated_frames == len(device.migrations.newest)
+    return [(move.from_pfn, move.to_pfn) for move in device.migrations.newest]
+
+
+def test_an_inflate_and_a_deflate_of_a_frame_each_are_a_migration(device):
+    device.handle(request(INFLATE, 0, pfns(1, 2, 3)))
+    before = device.frame_map.version
+    device.handle(request(INFLATE, 0, pfns(130)))
+    device.handle(request(DEFLATE, 0, pfns(2)))
+    assert moved(device) == [(2, 130)]
+    assert device.migrations.since(before)[0].version == device.frame_map.version
+    assert (device.counters.inflated_frames, device.counters.deflated_frames) == (4, 1)
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        ConfigWritten(4, (1).to_bytes(4, "little")),
+        request(INFLATE, 0, pfns(7, 8)),
+        request(DEFLATE, 0, pfns(3, 1)),
+        QueueStopped(DEFLATE),
+        MemoryKnown(FrameSpace((FrameRange(0, 140),))),
+    ],
+)
+def test_whatever_comes_between_makes_them_two_requests(device, between):
+    device.handle(request(INFLATE, 0, pfns(1, 2, 3)))
+    device.handle(request(INFLATE, 0, pfns(130)))
+    device.handle(between)
+    device.handle(request(DEFLATE, 0, pfns(2)))
+    assert moved(device) == []
+
+
+@pytest.mark.parametrize("between", [TargetSet(9), StatisticsDue(), Request(REPORTING, 0, b"", NOON)])
+def test_what_is_no_step_of_the_driver_with_its_pages_does_not_part_them(device, between):
+    device.handle(request(INFLATE, 0, pfns(1, 2, 3)))
+    device.handle(request(INFLATE, 0, pfns(130)))
+    device.handle(between)
+    device.handle(request(DEFLATE, 0, pfns(2)))
+    assert moved(device) == [(2, 130)]
+
+
+@pytest.mark.parametrize("pair", [(130, 63), (1, 2), (100, 2), (130, 100)])
+def test_only_frames_that_came_and_went_have_moved(device, pair):
+    """Of a frame that was held, or was not, or is not the guest's, nothing is said."""
+    device.handle(request(INFLATE, 0, pfns(1, 2, 3)))
+    device.handle(request(INFLATE, 0, pfns(pair[0])))
+    device.handle(request(DEFLATE, 0, pfns(pair[1])))
+    assert moved(device) == []
+
+
+def test_a_new_driver_has_moved_nothing(device):
+    device.handle(request(INFLATE, 0, pfns(1, 2, 3)))
+    device.handle(request(INFLATE, 0, pfns(130)))
+    device.handle(request(DEFLATE, 0, pfns(2)))
+    device.handle(QueueStarted(INFLATE, fresh=True))
+    assert list(device.migrations.newest) == []
+    assert device.counters.migrated_frames == 1
+
+
+# Whoever watches the map.
+
+
+class Watcher:
+    def __init__(self, device: BalloonDevice) -> None:
+        self.calls = 0
+        self.device = device
+        device.watch_map(self.changed)
+
+    def changed(self) -> None:
+        self.calls += 1
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        request(INFLATE, 0, pfns(5)),
+        request(DEFLATE, 0, pfns(2)),
+        QueueStarted(INFLATE, fresh=True),
+        MemoryKnown(FrameSpace((FrameRange(0, 4),))),
+    ],
+)
+def test_a_watcher_is_called_once_at_the_next_change(device, fact):
+    device.handle(request(INFLATE, 0, pfns(1, 2, 3)))
+    watcher = Watcher(device)
+    device.handle(fact)
+    assert watcher.calls == 1
+    device.handle(request(INFLATE, 0, pfns(1, 2, 3)))
+    device.handle(request(DEFLATE, 0, pfns(1, 2, 3)))
+    assert watcher.calls == 1
+    device.watch_map(watcher.changed)
+    device.handle(request(INFLATE, 0, pfns(1, 2)))
+    assert watcher.calls == 2
+
+
+def test_a_map_that_others_note_or_left_behind_is_another_one(device):
+    watcher = Watcher(device)
+    before = device.frame_map.version
+    device.note_held_in(np.zeros(SPACE.frames, dtype=np.uint8))
+    assert watcher.calls == 1
+    assert device.frame_map.born > before
+    device.watch_map(watcher.changed)
+    device.restore(DeviceState(), FrameMap(SPACE))
+    assert watcher.calls == 2
+
+
+def test_what_changes_nothing_calls_nobody_nor_does_who_watches_no_more(device):
+    device.handle(request(INFLATE, 0, pfns(1)))
+    watcher = Watcher(device)
+    device.handle(request(INFLATE, 0, pfns(1)))
+    device.handle(request(DEFLATE, 0, pfns(2)))
+    device.handle(TargetSet(5))
+    device.unwatch_map(watcher.changed)
+    device.handle(request(INFLATE, 0, pfns(2)))
+    assert watcher.calls == 0

@@ -272,3 +272,44 @@ def test_what_moves_to_another_space_is_noted_there(before, after, data):
     moved = holding(held, before).in_space(after, noted)
     kept = sorted(held & set(frames_of(after.spans)))
     assert frames_of(FrameMap(after, noted).ranges(ALL)) == frames_of(moved.ranges(ALL)) == kept
+
+
+# Versions.
+
+
+@examples()
+@given(st.lists(st.tuples(st.booleans(), _FRAMES), max_size=6))
+def test_the_version_grows_with_each_change_and_with_nothing_else(steps):
+    frame_map, held = FrameMap(SPACE), set()
+    for inserting, frames in steps:
+        before, changes = frame_map.version, frames - held if inserting else frames & held
+        (frame_map.insert if inserting else frame_map.remove)(array(frames))
+        held = held | frames if inserting else held - frames
+        assert (frame_map.version > before) == bool(changes)
+        assert frame_map.born <= before
+
+
+def test_a_map_begins_behind_what_it_goes_on_from():
+    old = holding({3, 20})
+    moved = old.in_space(FrameSpace((FrameRange(0, 40),)))
+    assert old.version < moved.born == moved.version
+    noted = np.zeros(SPACE.frames, dtype=np.uint8)
+    FrameMap(SPACE, noted).insert(array({3, 20}))
+    found = FrameMap(SPACE, noted)
+    assert moved.version < found.born == found.version
+    assert found.blocks.changed_since(found.born, 0, END).size == 0
+
+
+def test_what_a_map_held_when_it_was_cleared_has_changed():
+    frame_map = holding({3, 20, END - 1})
+    before = frame_map.version
+    frame_map.clear()
+    assert frame_map.blocks.changed_since(before, 0, END).tolist() == [0, (END - 1) // 256]
+
+
+@examples(200)
+@given(held=_FRAMES, window=_WINDOW)
+def test_bytes_of_a_window_say_what_is_held(held, window):
+    found = holding(held).held_bytes(window)
+    expected = [int(pfn in held) for pfn in range(window.first, window.end)]
+    assert (found is None and not any(expected)) or (found is not None and found.tolist() == expected)

@@ -103,6 +103,7 @@ def test_each_migration_is_two_requests_of_a_frame(compacted):
         "inflated_frames": moved,
         "deflate_requests": moved,
         "deflated_frames": moved,
+        "migrated_frames": moved,
     }
     name = "compact_balloon_migrated" if whole.guest.options.interface == "2012" else "balloon_migrate"
     assert whole.guest.vmstat()[name] == moved

@@ -27,15 +27,28 @@ class FrameRangeView(Out):
     """``count`` frames from page frame number ``first`` on, all in one state."""
 
     first: int
+    """Page frame number: the guest's address, shifted right by 12."""
+
     count: int
+    """Frames."""
+
     state: FrameStateName = "ballooned"
+    """Of all of them."""
 
 
 class Frames(Out):
     """The page-frame map as sorted, merged ranges."""
 
     name: str
+    """The balloon."""
+
     frame_bytes: int = FRAME_BYTES
+    """Of one frame."""
+
     frames: int = Field(description="Frames in all regions of the guest's memory.")
     held_frames: int
+    """Frames inflated and not yet deflated, of the whole memory."""
+
+    version: int = Field(description="Of the map that is shown: what its stream of changes takes as `since`.")
     ranges: list[FrameRangeView]
+    """Sorted; neighbours of one state are merged."""

@@ -17,16 +17,18 @@ from protocol.balloon.frame_states import FrameState
 from protocol.balloon.page_frames import FRAME_BYTES
 from vballoond.balloon.frame_map import FrameMap
 from vballoond.http.app import build_app
-from vballoond.http.frames import MAX_WINDOW_FRAMES, MapView
+from vballoond.http.frames import ranges
+from vballoond.http.frames.show import MAX_CELLS, MapView
 from vballoond.memory.frames import FrameRange, FrameSpace
 from vballoond.memory.guest_memory import GuestMemory
 from vballoond.memory.region import MappedRegion, RegionPlace
 from vballoond.offload import Offload
 from vballoond.registry import Registry
 
-MAX_PICTURE_FRAMES = MAX_WINDOW_FRAMES["png"]
+MAX_PICTURE_FRAMES = MAX_CELLS["png"]
 DEMO, VM1 = "/v1/balloons/demo/frames", "/v1/balloons/vm1/frames"
 FRAMES = MEMORY_BYTES // FRAME_BYTES
+BALLOONED_ONLY = frozenset({FrameState.BALLOONED})
 GUEST, BALLOONED, ABSENT = (204, 204, 204), (31, 102, 178), (255, 255, 255)
 
 
@@ -64,18 +66,21 @@ async def picture(api: Api, query: str = "") -> tuple[int, int, "np.ndarray"]:
 
 async def test_ranges_are_the_default_and_cover_all_memory(holding) -> None:
     api, _ = holding
+    shown = await api.get(DEMO)
     expected = {
         "name": "demo",
         "frame_bytes": 4096,
         "frames": FRAMES,
         "held_frames": 12,
+        "version": shown["version"],
         "ranges": [
             {"first": 2000, "count": 10, "state": "ballooned"},
             {"first": 2011, "count": 1, "state": "ballooned"},
             {"first": 4095, "count": 1, "state": "ballooned"},
         ],
     }
-    assert await api.get(DEMO) == expected
+    assert shown == expected
+    assert isinstance(shown["version"], int)
     assert await api.get(f"{DEMO}?format=ranges&state=ballooned") == expected
 
 
@@ -179,6 +184,15 @@ async def test_a_guest_without_memory_has_an_empty_map(api) -> None:
         "format=png&width=0",
         "format=png&width=16385",
         "format=png&width=wide",
+        "format=png&scale=0",
+        "format=png&scale=3",
+        "format=png&scale=-2",
+        "format=png&scale=",
+        "format=png&scale=AUTO",
+        "format=png&scale=8388608",
+        "format=png&scale=99999999999999999999",
+        "format=bitmap&scale=2",
+        "format=ranges&scale=auto",
     ],
 )
 async def test_a_query_that_cannot_be_is_refused(api, query: str) -> None:
@@ -237,9 +251,8 @@ def test_a_drawing_shows_held_frames_and_holes(held: set[int], first: int, count
     frame_map.insert(np.array(sorted(inside), dtype=np.uint32))
     window = FrameRange(first, max(0, min(count, space.end - first)))
 
-    with Image.open(
-        io.BytesIO(MapView("vm", frame_map, None, window, frozenset({FrameState.BALLOONED})).draw(width))
-    ) as image:
+    view = MapView(frame_map, None, "png", window, 1, BALLOONED_ONLY, width, frame_map.version)
+    with Image.open(io.BytesIO(view.body("vm"))) as image:
         assert image.width == width
         colours = list(image.convert("RGB").get_flattened_data())
 
@@ -299,3 +312,136 @@ async def test_a_virtual_machine_cannot_tell(holding) -> None:
     refused = await api.ask("GET", f"{DEMO}?state=free")
     assert (refused.status, refused.json()["code"]) == (400, "bad-query")
     assert "only an in-process guest tells" in refused.json()["detail"]
+
+
+# Densities, and pictures of many frames to a pixel.
+
+
+async def density(api: Api, query: str = "") -> tuple[int, int, int, bytes]:
+    """The first frame, how many, the scale, and the densities."""
+    answer = await api.ask("GET", f"{DEMO}?format=density{query}")
+    assert (answer.status, answer.media) == (200, "application/octet-stream")
+    first, count, scale = (int(answer.headers[f"X-{name}"]) for name in ("First-Frame", "Frame-Count", "Frame-Scale"))
+    assert len(answer.body) == -(-count // scale)
+    return first, count, scale, answer.body
+
+
+async def test_a_density_is_a_byte_for_each_cell(holding) -> None:
+    api, held = holding
+    first, count, scale, cells = await density(api, "&scale=16")
+    assert (first, count, scale) == (0, FRAMES, 16)
+    expected = {2000 // 16: 1 + 11 * 253 // 16, 4095 // 16: 1 + 253 // 16}
+    assert len(held) == 12
+    assert {at: cell for at, cell in enumerate(cells) if cell} == expected
+
+
+async def test_cells_of_a_window_are_whole_ones(holding) -> None:
+    api, _ = holding
+    assert await density(api, "&scale=16&first=2011&count=1") == (2000, 16, 16, bytes([1 + 11 * 253 // 16]))
+    assert await density(api, "&scale=4096&first=4000") == (0, 4096, 4096, bytes([1 + 12 * 253 // 4096]))
+    assert await density(api, "&scale=16&first=4096") == (4096, 0, 16, b"")
+
+
+async def test_a_scale_of_one_tells_each_frame(holding) -> None:
+    api, _ = holding
+    assert await density(api, "&first=2009&count=4") == (2009, 4, 1, bytes([254, 0, 254, 0]))
+
+
+async def test_an_automatic_scale_is_the_smallest_that_makes_a_million_cells(holding) -> None:
+    api, _ = holding
+    assert (await density(api, "&scale=auto"))[2] == 1
+
+
+async def test_a_scaled_picture_has_a_pixel_for_each_cell_bluer_where_more_is_held(holding) -> None:
+    api, _ = holding
+    _, count, pixels = await picture(api, "&scale=16&width=256")
+    assert (count, pixels.shape) == (FRAMES, (1, 256, 3))
+    some, few = pixels[0][2000 // 16].tolist(), pixels[0][4095 // 16].tolist()
+    assert tuple(pixels[0][0].tolist()) == GUEST
+    assert BALLOONED[0] < some[0] < few[0] < GUEST[0]
+    _, _, whole = await picture(api, "&scale=2&first=2000&count=2&width=2")
+    assert [tuple(pixel) for pixel in whole[0].tolist()] == [BALLOONED, ABSENT]
+
+
+async def test_what_the_guest_tells_is_not_scaled(telling) -> None:
+    problem = await telling.refused("GET", f"{DEMO}?format=png&state=free&scale=2", 400, "bad-query")
+    assert "scale above 1" in problem["detail"]
+    await telling.refused("GET", f"{DEMO}?format=density&state=free", 400, "bad-query")
+
+
+async def test_a_window_too_large_at_one_scale_is_shown_at_another(large) -> None:
+    problem = await large.refused("GET", f"{VM1}?format=density", 422, "window-too-large")
+    assert "a larger scale" in problem["detail"]
+    answer = await large.ask("GET", f"{VM1}?format=density&scale=auto")
+    assert (answer.status, answer.headers["X-Frame-Scale"]) == (200, "32")
+    answer = await large.ask("GET", f"{VM1}?format=png&scale=auto")
+    assert answer.status == 200
+
+
+# What has not changed is not read again.
+
+_VIEWS = ["", "?format=bitmap", "?format=png", "?format=density", "?format=png&scale=auto&first=7&width=9"]
+
+
+@pytest.mark.parametrize("query", _VIEWS)
+async def test_what_has_not_changed_is_not_read_again(holding, balloons, query: str, monkeypatch) -> None:
+    api, _ = holding
+    first = await api.ask("GET", DEMO + query)
+    tag = {"If-None-Match": first.headers["Etag"]}
+    assert int(first.headers["X-Frame-Version"]) == balloons.demo.device.frame_map.version
+    with monkeypatch.context() as patch:
+        patch.setattr(MapView, "body", lambda *_: pytest.fail("the map was read"))
+        again = await api.ask("GET", DEMO + query, headers=tag)
+        assert (again.status, again.body, again.headers["Etag"]) == (304, b"", first.headers["Etag"])
+        assert (
+            await api.ask("GET", DEMO + query, headers={"If-None-Match": f'"x", W/{tag["If-None-Match"]}'})
+        ).status == 304
+        assert (await api.ask("GET", DEMO + query, headers={"If-None-Match": "*"})).status == 304
+    balloons.driver.request(DEFLATE, pfns([2000]))
+    await settled(balloons.demo)
+    changed = await api.ask("GET", DEMO + query, headers=tag)
+    assert changed.status == 200
+    assert changed.headers["Etag"] != first.headers["Etag"]
+    assert int(changed.headers["X-Frame-Version"]) > int(first.headers["X-Frame-Version"])
+
+
+async def test_a_tag_is_of_its_query_alone(holding) -> None:
+    api, _ = holding
+    tags = [(await api.ask("GET", DEMO + query)).headers["Etag"] for query in [*_VIEWS, "?first=1", "?count=1"]]
+    assert len(set(tags)) == len(tags)
+
+
+async def test_a_tag_is_of_its_run_alone(holding, balloons, aiohttp_client) -> None:
+    api, _ = holding
+    other = Api(await aiohttp_client(build_app(balloons.registry, Offload(), run="other")))
+    tag = (await api.ask("GET", DEMO)).headers["Etag"]
+    answer = await other.ask("GET", DEMO, headers={"If-None-Match": tag})
+    assert answer.status == 200
+    assert answer.headers["Etag"].startswith('"other-')
+
+
+async def test_a_driver_that_begins_anew_makes_it_another_map(holding, balloons) -> None:
+    api, _ = holding
+    tag = (await api.ask("GET", DEMO)).headers["Etag"]
+    balloons.driver.device.reset()
+    await settled(balloons.demo)
+    balloons.driver.load(INFLATE, DEFLATE)
+    await settled(balloons.demo)
+    answer = await api.ask("GET", DEMO, headers={"If-None-Match": tag})
+    assert (answer.status, answer.json()["ranges"]) == (200, [])
+
+
+async def test_what_the_guest_tells_has_no_tag(telling) -> None:
+    answer = await telling.ask("GET", f"{DEMO}?state=free", headers={"If-None-Match": "*"})
+    assert answer.status == 200
+    assert "Etag" not in answer.headers
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+async def test_more_ranges_than_anybody_reads_are_refused(holding, monkeypatch) -> None:
+    api, _ = holding
+    monkeypatch.setattr(ranges, "MAX_RANGES", 3)
+    assert len((await api.get(DEMO))["ranges"]) == 3
+    monkeypatch.setattr(ranges, "MAX_RANGES", 2)
+    problem = await api.refused("GET", DEMO, 422, "too-many-ranges")
+    assert "bitmap" in problem["detail"]
