@@ -53,7 +53,7 @@ def highalloc(
     if seeds is not None and seed is not None:
         raise typer.BadParameter("give --seeds or --seed, not both", param_hint="--seed")
     if plot is not None:
-        _check_plot(plot)
+        check_plot(plot)
     chosen = [seed] if seed is not None else list(range(1, (seeds or _DEFAULT_SEEDS) + 1))
     try:
         summary = _run(SETTINGS[setting], chosen, jobs or len(os.sched_getaffinity(0)))
@@ -67,7 +67,7 @@ def highalloc(
         _check(summary)
 
 
-def _check_plot(path: Path) -> None:
+def check_plot(path: Path) -> None:
     """Find out before anything runs that a picture cannot be made."""
     if path.suffix.lower() not in PICTURE_FORMATS:
         raise typer.BadParameter(f"{path} must end in {', '.join(PICTURE_FORMATS)}", param_hint="--plot")

@@ -82,7 +82,9 @@ async def test_one_balloon_is_shown_for_people_and_for_scripts(api: str) -> None
 async def test_a_size_is_set_and_waited_for(api: str) -> None:
     done = await run("set", "demo", "8MiB", "--wait", 60, "--api", api)
     assert (done.status, done.err) == (0, "")
-    assert done.out.startswith("demo: 8 MiB of 8 MiB, done; the guest takes ")
+    begun, ended = done.out.splitlines()
+    assert begun == "demo: to 8 MiB from 0 B, for 60 s at most"
+    assert ended.startswith("demo: 8 MiB of 8 MiB, done; the guest takes ")
 
     done = await run("set", "demo", "6MiB", "--wait", 60, "--api", api, "--json")
     assert (done.status, done.err) == (0, "")
@@ -99,7 +101,11 @@ async def test_a_size_is_set_without_waiting(api: str) -> None:
 async def test_a_size_that_is_not_reached_in_time_is_a_failure(api: str) -> None:
     late = await run("set", "vm1", "8MiB", "--wait", 0, "--api", api)
     assert late.status == 1
-    assert late.err == "vballoond: vm1 has not reached 8 MiB within 0 s\n"
+    message, step = late.err.splitlines()
+    assert message == (
+        "vballoond: vm1 has not reached 8 MiB within 0 s: no driver: no guest with a balloon driver has connected"
+    )
+    assert step.startswith("  next: the target is kept until a driver comes")
     late = await run("set", "vm1", "8MiB", "--wait", 0, "--api", api, "--json")
     assert late.status == 1
     assert json.loads(late.out)["resize"]["done"] is False
@@ -178,8 +184,10 @@ async def test_a_balloon_that_is_not_there_is_a_failure(api: str, arguments: lis
 async def test_a_daemon_that_cannot_be_reached_is_a_failure(nobody: str) -> None:
     failed = await run("list", "--api", nobody)
     assert (failed.status, failed.out) == (1, "")
-    assert failed.err.startswith(f"vballoond: no vballoond answers at {nobody}: ")
-    assert "vballoond serve" in failed.err
+    assert failed.err.splitlines() == [
+        f"vballoond: no vballoond answers at {nobody}: Connection refused",
+        "  next: start it with 'vballoond serve', or name it with --api or VBALLOOND_API",
+    ]
 
 
 @pytest.mark.parametrize("arguments", [["show", "demo", "--json"], ["set", "demo", "1MiB"], ["frames", "demo"]])

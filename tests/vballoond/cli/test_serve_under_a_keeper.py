@@ -77,7 +77,7 @@ async def test_a_hangup_signal_reloads(tmp_path: Path) -> None:
     async with running_daemon(tmp_path) as daemon:
         (tmp_path / "vballoond.toml").write_text(CONFIGURATION + SECOND)
         daemon.process.send_signal(signal.SIGHUP)
-        assert (await daemon.until_logged("reloaded"))["what"] == "balloon 'vm2' added"
+        assert (await daemon.until_logged("reloaded"))["what"] == ["balloon 'vm2' added"]
         assert (tmp_path / "vm2.sock").is_socket()
         (tmp_path / "vballoond.toml").write_text("[nonsense]")
         daemon.process.send_signal(signal.SIGHUP)
@@ -197,7 +197,7 @@ async def test_an_api_that_cannot_be_had_again_stops_no_guest(tmp_path: Path) ->
         await daemon.until_logged("serving")
         (tmp_path / "api.sock").unlink()
         daemon.process.send_signal(signal.SIGHUP)
-        assert (await daemon.until_logged("reloaded"))["what"] == f"the API is served at {daemon.api}"
+        assert (await daemon.until_logged("reloaded"))["what"] == [f"the API is served at {daemon.api}"]
         assert (await daemon.health())["pid"] != pid
         running.close()
         await ended_cleanly(daemon)

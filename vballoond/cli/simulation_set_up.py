@@ -1,0 +1,39 @@
+"""What simulations need before they begin. It is imported by who simulates only: numba takes a second to import."""
+
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from ..errors import OperatorError, PolicyError
+from ..lab.highalloc.run import warm_up
+from .output import fail
+
+
+@contextmanager
+def usage_errors() -> Iterator[None]:
+    """Make wrong usage of what arguments name that does not exist or makes no sense; exit status 2."""
+    try:
+        yield
+    except (OperatorError, PolicyError) as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def cpus() -> int:
+    """Return how many processes can run at a time."""
+    return len(os.sched_getaffinity(0))
+
+
+def prepared() -> None:
+    """Have the modelled guest compiled, once on each machine, before several processes do it at a time."""
+    print("preparing the modelled guest; its first use on a machine compiles it, about a minute", file=sys.stderr)
+    warm_up()
+
+
+def dask_there() -> None:
+    """End with an error where Dask is not installed."""
+    if importlib.util.find_spec("distributed") is None:
+        fail("--scheduler needs Dask, which is not installed: install vballoond with its extra 'sweep'")
