@@ -1,6 +1,7 @@
 """What an earlier process left of balloons, found again by the names that its descriptors have with the holder.
 
     NAME/listen         the socket that a balloon listens on
+    NAME/firecracker    the socket of its Firecracker-shaped API
     NAME/SERIAL/WHAT    of the connection of that number: its fixtures by what they are, all else by a number
 
 Every connection that has its socket goes on, since closing one can cost a VM its life. A balloon has one connection of
@@ -25,12 +26,18 @@ from .keeping import CONNECTION, REPLY, STATE
 from .kept import KeptConnection
 
 _LISTEN: Final = "listen"
+_FIRECRACKER: Final = "firecracker"
 _CONNECTION_NAME: Final = re.compile(r"(?P<balloon>[^/]+)/(?P<serial>[1-9][0-9]{0,17})/(?P<what>[a-z0-9]+)")
 
 
 def listener_name(balloon: str) -> str:
     """Return by which name the holder has a balloon's listening socket."""
     return f"{balloon}/{_LISTEN}"
+
+
+def firecracker_name(balloon: str) -> str:
+    """Return by which name the holder has the listening socket of a balloon's Firecracker-shaped API."""
+    return f"{balloon}/{_FIRECRACKER}"
 
 
 def connection_prefix(balloon: str, serial: int) -> str:
@@ -117,6 +124,7 @@ class LeftBalloon:
         retired: Those that are seen off.
         last_serial: The largest number of a connection that the holder may have.
         stale: The names that the holder need not have any more.
+        firecracker: The listening socket of its Firecracker-shaped API.
     """
 
     listener: int | None = None
@@ -124,11 +132,11 @@ class LeftBalloon:
     retired: tuple[LeftConnection, ...] = ()
     last_serial: int = 0
     stale: tuple[str, ...] = ()
+    firecracker: int | None = None
 
     def close(self) -> None:
         """Close all that there is."""
-        if self.listener is not None:
-            close_all([self.listener])
+        close_all(fd for fd in (self.listener, self.firecracker) if fd is not None)
         for connection in (self.connection, *self.retired):
             if connection is not None:
                 connection.close()
@@ -138,6 +146,7 @@ def sort_out(inherited: Mapping[str, int]) -> dict[str, LeftBalloon]:
     """Return what was left, by balloon. Every descriptor is in the result, or closed."""
     balloons: dict[str, dict[int, dict[str, int]]] = {}
     listeners: dict[str, int] = {}
+    firecrackers: dict[str, int] = {}
     nobodys: list[int] = []
     for name, fd in inherited.items():
         match = _CONNECTION_NAME.fullmatch(name)
@@ -146,14 +155,20 @@ def sort_out(inherited: Mapping[str, int]) -> dict[str, LeftBalloon]:
             connections.setdefault(int(match["serial"]), {})[match["what"]] = fd
         elif name.endswith(f"/{_LISTEN}"):
             listeners[name.removesuffix(f"/{_LISTEN}")] = fd
+        elif name.endswith(f"/{_FIRECRACKER}"):
+            firecrackers[name.removesuffix(f"/{_FIRECRACKER}")] = fd
         else:
             nobodys.append(fd)
     close_all(nobodys)
-    names = sorted(balloons.keys() | listeners.keys())
-    return {name: _left(name, listeners.get(name), balloons.get(name, {})) for name in names}
+    return {
+        name: _left(name, listeners.get(name), firecrackers.get(name), balloons.get(name, {}))
+        for name in sorted(balloons.keys() | listeners.keys() | firecrackers.keys())
+    }
 
 
-def _left(balloon: str, listener: int | None, connections: Mapping[int, dict[str, int]]) -> LeftBalloon:
+def _left(
+    balloon: str, listener: int | None, firecracker: int | None, connections: Mapping[int, dict[str, int]]
+) -> LeftBalloon:
     stale: list[str] = []
     whole: list[LeftConnection] = []
     for serial, whats in sorted(connections.items()):
@@ -169,6 +184,7 @@ def _left(balloon: str, listener: int | None, connections: Mapping[int, dict[str
         tuple(connection for connection in whole if connection is not own),
         max(connections, default=0),
         tuple(stale),
+        firecracker,
     )
 
 

@@ -17,6 +17,7 @@ from vballoond.transport.vhost_user.left import (
     LeftBalloon,
     LeftConnection,
     connection_prefix,
+    firecracker_name,
     listener_name,
     sort_out,
 )
@@ -39,7 +40,9 @@ def _no_descriptor_is_lost() -> Iterator[None]:
 
 def left_of(*names: str) -> tuple[dict[str, int], Mapping[str, LeftBalloon]]:
     """Have these names left; return the descriptors, and what is made of them."""
-    inherited = {name: a_socket() if name.endswith(("/connection", "/listen")) else event() for name in names}
+    inherited = {
+        name: a_socket() if name.endswith(("/connection", "/listen", "/firecracker")) else event() for name in names
+    }
     return inherited, sort_out(inherited)
 
 
@@ -56,6 +59,17 @@ def test_a_balloons_socket_is_found() -> None:
     assert all(balloon.connection is None for balloon in found.values())
     for balloon in found.values():
         balloon.close()
+
+
+def test_a_balloons_firecracker_shaped_socket_is_found_with_or_without_others() -> None:
+    inherited, found = left_of(firecracker_name("vm1"), listener_name("vm1"), firecracker_name("demo"))
+    assert {name: (balloon.listener, balloon.firecracker) for name, balloon in found.items()} == {
+        "vm1": (inherited["vm1/listen"], inherited["vm1/firecracker"]),
+        "demo": (None, inherited["demo/firecracker"]),
+    }
+    for balloon in found.values():
+        balloon.close()
+    assert not any(map(is_open, inherited.values()))
 
 
 def test_a_connection_is_found_by_its_names() -> None:
