@@ -1,0 +1,190 @@
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from vballoond.policy.builtin import BUILT_IN
+from vballoond.policy.discover import MAX_FILE_BYTES, MAX_FILES, discover
+
+GOOD = """\
+from dataclasses import dataclass
+from vballoond.policy import Plan, Policy, PolicySettings
+
+
+@dataclass
+class Thing:
+    value: "int"
+
+
+class Halve(Policy):
+    '''Leaves each guest with a half.'''
+
+    name = "halve"
+
+    class Settings(PolicySettings):
+        part: float = 0.5
+
+    def plan(self, view, settings):
+        return Plan()
+"""
+
+
+@pytest.fixture
+def directory(tmp_path):
+    return tmp_path
+
+
+def put(directory, name, text):
+    path = directory / name
+    new = directory / "new"  # another inode, as an editor makes it, so that no clock decides
+    new.write_text(text)
+    new.rename(path)
+    return str(path)
+
+
+def test_the_built_in_ones_are_always_there():
+    found = discover(None)
+    assert list(found.policies) == [policy.name for policy in BUILT_IN]
+    assert {item.origin for item in found.policies.values()} == {"built-in"}
+    assert found.problems == {}
+
+
+def test_a_file_gives_its_policies(directory):
+    path = put(directory, "halve.py", GOOD)
+    found = discover(directory).policies["halve"]
+    assert found.shown() == {
+        "name": "halve",
+        "origin": path,
+        "summary": "Leaves each guest with a half.",
+        "settings_schema": {
+            "title": "Settings",
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {"part": {"title": "Part", "type": "number", "default": 0.5}},
+        },
+    }
+
+
+def test_a_file_that_has_not_changed_is_not_loaded_again(directory):
+    put(directory, "halve.py", GOOD)
+    first = discover(directory)
+    assert discover(directory, first).policies["halve"] is first.policies["halve"]
+
+
+def test_a_file_that_has_changed_is_loaded_again_even_within_a_second_and_of_the_same_size(directory):
+    path = put(directory, "halve.py", GOOD)
+    first = discover(directory)
+    before = Path(path).stat()
+    put(directory, "halve.py", GOOD.replace("0.5", "0.7"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    second = discover(directory, first)
+    assert second.policies["halve"].policy.Settings().part == 0.7
+    assert not list(directory.glob("**/*.pyc"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("class Halve(:\n", "SyntaxError: invalid syntax"),
+        ("import nothing_of_this_name\n", "ModuleNotFoundError: No module named 'nothing_of_this_name'"),
+        ("raise SystemExit\n", "SystemExit"),
+        ("x = 1\n", "halve.py: it defines no policy: a class with a name and plan(self, view, settings)"),
+        (GOOD.replace('"halve"', '"Not A Name"'), "halve.py: class Halve needs a name of a-z"),
+        (GOOD.replace("(PolicySettings):\n", ":\n"), "its Settings must be a class derived from PolicySettings"),
+        ("\0", "source code string cannot contain null bytes"),
+        ("#" * (MAX_FILE_BYTES + 1), "halve.py has 1048577 bytes; 1048576 are the most"),
+    ],
+)
+def test_where_a_file_cannot_be_loaded_the_old_policy_stays_and_people_are_told_once(directory, text, message):
+    path = put(directory, "halve.py", GOOD)
+    first = discover(directory)
+    put(directory, "halve.py", text)
+    second = discover(directory, first)
+    assert second.policies["halve"] is first.policies["halve"]
+    assert message in second.problems[path]
+    assert "discover.py" not in second.problems[path]
+    assert second.news(first) == {path: second.problems[path]}
+    third = discover(directory, second)
+    assert third.problems == second.problems
+    assert third.news(second) == {}
+    put(directory, "halve.py", GOOD)
+    assert discover(directory, third).problems == {}
+
+
+def test_a_file_that_is_gone_takes_its_policies_along(directory):
+    path = put(directory, "halve.py", GOOD)
+    first = discover(directory)
+    Path(path).unlink()
+    assert "halve" not in discover(directory, first).policies
+
+
+def test_a_name_that_is_taken_is_a_problem_of_who_comes_later(directory):
+    one = put(directory, "a.py", GOOD)
+    other = put(directory, "b.py", GOOD)
+    third = put(directory, "c.py", GOOD.replace('"halve"', '"static"'))
+    found = discover(directory)
+    assert found.policies["halve"].origin == one
+    assert found.problems == {
+        other: f"policy 'halve' is there already ({one}): give this one another name",
+        third: "policy 'static' is there already (built-in): give this one another name",
+    }
+
+
+def test_only_files_that_are_meant_are_loaded(directory):
+    put(directory, "_helper.py", "raise ValueError")
+    put(directory, ".hidden.py", "raise ValueError")
+    put(directory, "notes.txt", "raise ValueError")
+    (directory / "folder.py").mkdir()
+    assert discover(directory).problems == {}
+
+
+def test_a_directory_that_is_not_there_has_no_files(directory):
+    assert len(discover(directory / "none").policies) == len(BUILT_IN)
+
+
+def test_there_is_an_end_to_files(directory):
+    for number in range(MAX_FILES + 1):
+        put(directory, f"p{number:04}.py", GOOD.replace('"halve"', f'"p{number}"'))
+    found = discover(directory)
+    assert len(found.policies) == len(BUILT_IN) + MAX_FILES
+    assert list(found.problems) == [str(directory)]
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """Install a package with entry points, as far as anybody can tell."""
+
+    def install(points, code):
+        (tmp_path / "other_policies.py").write_text(code)
+        info = tmp_path / "other_policies-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: other-policies\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[vballoond.policies]\n{points}\n")
+        monkeypatch.syspath_prepend(str(tmp_path))
+
+    yield install
+    sys.modules.pop("other_policies", None)
+
+
+def test_an_installed_package_brings_policies(package):
+    package("halve = other_policies:Halve", GOOD)
+    found = discover(None)
+    assert found.policies["halve"].origin == "package other-policies"
+    assert found.problems == {}
+
+
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [
+        ("halve = other_policies:Nothing", "AttributeError"),
+        ("halve = other_policies:Plan", "needs a name"),
+        ("halve = no_such_package_at_all:X", "ModuleNotFoundError"),
+        ("halve = other_policies:__doc__", "is not a class"),
+    ],
+)
+def test_a_package_that_is_broken_harms_nobody(package, points, message):
+    package(points, GOOD)
+    found = discover(None)
+    assert message in found.problems["package other-policies"]
+    assert len(found.policies) == len(BUILT_IN)

@@ -1,0 +1,189 @@
+"""Which policies there are: built in, of installed packages (entry points), and files in a directory.
+
+Rules of this file:
+
+* A file that cannot be loaded is a problem that is told, with its own lines; what it gave before stays.
+* A file is loaded again when it has changed, and not before. Its policies go when it goes.
+* The first one that has a name keeps it: built in, then packages, then files in the order of their names.
+* Loading runs the file. Whoever must not wait for it does this in a process that can be killed.
+"""
+
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+from ..errors import PolicyError
+from .blame import own_lines
+from .builtin import BUILT_IN
+from .policy import Policy, check_policy, settings_of, summary_of
+
+GROUP: Final = "vballoond.policies"
+MAX_FILES: Final = 256
+MAX_FILE_BYTES: Final = 1 << 20
+_MODULE_PREFIX: Final = "vballoond_policy_file_"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A policy, and where it is from: ``built-in``, the name of a package, or the file."""
+
+    policy: type[Policy]
+    origin: str
+    file: str
+    """Whose lines are shown when it fails."""
+
+    def shown(self) -> dict[str, Any]:
+        """Return what people and scripts are shown of it."""
+        return {
+            "name": self.policy.name,
+            "origin": self.origin,
+            "summary": summary_of(self.policy),
+            "settings_schema": settings_of(self.policy).model_json_schema(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a file gave when it was loaded last without an error, and which content was looked at last."""
+
+    stamp: tuple[int, int, int]
+    policies: tuple[Found, ...] = ()
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """All that was found. ``problems`` tells by origin what could not be had, and why."""
+
+    policies: Mapping[str, Found] = field(default_factory=dict)
+    problems: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, Loaded] = field(default_factory=dict)
+
+    def news(self, before: "Catalogue") -> dict[str, str]:
+        """Return the problems that ``before`` did not have, so that each is told once."""
+        return {origin: text for origin, text in self.problems.items() if before.problems.get(origin) != text}
+
+
+def discover(directory: Path | None, before: Catalogue | None = None) -> Catalogue:
+    """Return the policies that there are, files of ``directory`` among them. Never raises.
+
+    Args:
+        directory: None: there are no files.
+        before: What was found last time: files that have not changed since are not loaded again.
+    """
+    problems: dict[str, str] = {}
+    found = list(built_in())
+    found += _of_packages(entry_points(group=GROUP), problems)
+    files = _of_directory(directory, before.files if before else {}, problems)
+    for loaded in files.values():
+        found += loaded.policies
+    return Catalogue(_named(found, problems), problems, files)
+
+
+def built_in() -> tuple[Found, ...]:
+    """Return the policies that are always there."""
+    return tuple(Found(policy, "built-in", _file_of(policy)) for policy in BUILT_IN)
+
+
+def _named(found: Iterable[Found], problems: dict[str, str]) -> dict[str, Found]:
+    named: dict[str, Found] = {}
+    for item in found:
+        first = named.setdefault(item.policy.name, item)
+        if first is not item:
+            taken = f"policy {item.policy.name!r} is there already ({first.origin}): give this one another name"
+            problems.setdefault(item.origin, taken)
+    return named
+
+
+def _of_packages(points: Iterable[EntryPoint], problems: dict[str, str]) -> list[Found]:
+    found = []
+    for point in sorted(points, key=lambda point: (point.name, point.value)):
+        origin = f"package {point.dist.name}" if point.dist else f"entry point {point.name}"
+        try:
+            policy = point.load()
+            if not isinstance(policy, type):
+                raise PolicyError(f"entry point {point.name!r} ({point.value}) is not a class")  # noqa: TRY301
+            check_policy(policy)
+        except PolicyError as error:
+            problems[origin] = str(error)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 (a package can fail in any way)
+            problems[origin] = f"entry point {point.name!r} cannot be loaded\n{own_lines(error, '')}"
+        else:
+            found.append(Found(policy, origin, _file_of(policy)))
+    return found
+
+
+def _file_of(policy: type) -> str:
+    return str(getattr(sys.modules.get(policy.__module__), "__file__", ""))
+
+
+def _of_directory(directory: Path | None, before: Mapping[str, Loaded], problems: dict[str, str]) -> dict[str, Loaded]:
+    if directory is None:
+        return {}
+    try:
+        paths = sorted(path for path in directory.glob("[!._]*.py") if path.is_file())
+    except OSError as error:
+        problems[str(directory)] = f"the directory of policies cannot be read: {error.strerror}"
+        return {}
+    if len(paths) > MAX_FILES:
+        problems[str(directory)] = f"there are {len(paths)} files; the first {MAX_FILES} by name are looked at"
+    files = {str(path): _looked_at(path, before.get(str(path))) for path in paths[:MAX_FILES]}
+    problems.update({name: loaded.problem for name, loaded in files.items() if loaded.problem is not None})
+    return files
+
+
+def _looked_at(path: Path, before: Loaded | None) -> Loaded:
+    old = before.policies if before else ()
+    try:
+        status = path.stat()
+        stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+        if before and before.stamp == stamp:
+            return before
+        if status.st_size > MAX_FILE_BYTES:
+            return Loaded(stamp, old, f"{path.name} has {status.st_size} bytes; {MAX_FILE_BYTES} are the most")
+        source = path.read_bytes()
+    except OSError as error:
+        return Loaded((0, 0, 0), old, f"{path.name} cannot be read: {error.strerror}")
+    try:
+        return Loaded(stamp, load(path, source))
+    except PolicyError as error:
+        return Loaded(stamp, old, str(error))
+
+
+def load(path: Path, source: bytes) -> tuple[Found, ...]:
+    """Run ``source``, the content of the file ``path``, and return the policies that it defines, at least one.
+
+    Raises:
+        PolicyError: It cannot be run, or defines none; the message has its own lines only.
+    """
+    module = ModuleType(f"{_MODULE_PREFIX}{path.stem}")
+    module.__file__ = str(path)
+    before = sys.modules.get(module.__name__)
+    sys.modules[module.__name__] = module  # dataclasses and pydantic look up there what annotations mean
+    try:
+        # Compiled here rather than imported: an import could use an old compiled file of the same second and size.
+        exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)  # noqa: S102 (a policy is code)
+        found = tuple(Found(policy, str(path), str(path)) for policy in _defined(module))
+    except (Exception, SystemExit) as error:
+        if before is not None:
+            sys.modules[module.__name__] = before
+        else:
+            del sys.modules[module.__name__]
+        if isinstance(error, PolicyError):
+            raise PolicyError(f"{path.name}: {error}") from error
+        raise PolicyError(f"{path.name} cannot be loaded\n{own_lines(error, path)}") from error
+    return found
+
+
+def _defined(module: ModuleType) -> list[type[Policy]]:
+    classes = [item for item in vars(module).values() if isinstance(item, type) and item.__module__ == module.__name__]
+    policies = [item for item in classes if callable(getattr(item, "plan", None)) and not item.__name__.startswith("_")]
+    if not policies:
+        raise PolicyError("it defines no policy: a class with a name and plan(self, view, settings)")
+    for policy in policies:
+        check_policy(policy)
+    return policies
