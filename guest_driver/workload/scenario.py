@@ -99,7 +99,7 @@ def load_scenario(name: str) -> Scenario:
         if not path.is_file():
             known = ", ".join(shipped_scenarios())
             raise ScenarioError(f"no scenario {name!r}: there are {known}, or give a .toml or .py file")
-    return Scenario(path.stem, tuple(_scheduled(path, entry) for entry in _entries(path)))
+    return Scenario(path.stem, tuple(scheduled(path, entry) for entry in _entries(path)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,12 @@ def _entries(path: Path) -> list[dict[str, Any]]:
     return list(entries or ())
 
 
-def _scheduled(path: Path, entry: dict[str, Any]) -> Scheduled:
+def scheduled(path: Path, entry: Mapping[str, Any]) -> Scheduled:
+    """Return the load that ``entry`` means, a ``[[load]]`` table of the scenario ``path``.
+
+    Raises:
+        ScenarioError: It means none.
+    """
     settings = dict(entry)
     kind = settings.pop("kind", None)
     if not isinstance(kind, str) or kind not in KINDS:

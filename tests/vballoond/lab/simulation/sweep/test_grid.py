@@ -1,0 +1,57 @@
+import pytest
+from support.simulation import SMALL
+
+from vballoond.errors import OperatorError
+from vballoond.lab.simulation.sweep.grid import jobs_of, parse_seeds, parse_values
+
+
+@pytest.fixture
+def small(tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(SMALL)
+    return str(path)
+
+
+def test_each_policy_with_each_value_on_each_scenario_with_each_seed(small) -> None:
+    values = parse_values(["samples=1,2", "pressure_threshold=0.2,0.3"])
+    jobs = jobs_of(["watermark"], [small, "steady"], [1, 2], values)
+    assert len(jobs) == len({job.key for job in jobs}) == 16
+    assert str(jobs[0]) == "small, watermark:pressure_threshold=0.2,samples=1, seed 1"
+    assert [job.scenario for job in jobs[::8]] == ["small", "steady"]
+
+
+def test_a_run_is_known_by_its_content(small, tmp_path) -> None:
+    (job,) = jobs_of(["static"], [small], [1], {})
+    (again,) = jobs_of(["static"], [small], [1], {})
+    assert job.key == again.key
+    (tmp_path / "small.toml").write_text(SMALL.replace("0.5", "0.6"))
+    (edited,) = jobs_of(["static"], [small], [1], {})
+    (other,) = jobs_of(["static"], [small], [2], {})
+    assert len({job.key, edited.key, other.key}) == 3
+
+
+@pytest.mark.parametrize(("text", "seeds"), [("3", [3]), ("1-4", [1, 2, 3, 4]), ("7,1-2, 2", [1, 2, 7])])
+def test_seeds_are_numbers_and_ranges(text, seeds) -> None:
+    assert parse_seeds(text) == seeds
+
+
+@pytest.mark.parametrize("text", ["", "a", "4-1", "1-", "-1", "1-99999999", "1..3"])
+def test_what_is_no_list_of_seeds_is_refused(text) -> None:
+    with pytest.raises(OperatorError, match="write such as 1-20"):
+        parse_seeds(text)
+
+
+@pytest.mark.parametrize("texts", [["a"], ["=1"], ["a="], ["a=1", "a=2"]])
+def test_what_is_no_list_of_values_is_refused(texts) -> None:
+    with pytest.raises(OperatorError, match="write key=a,b,c"):
+        parse_values(texts)
+
+
+def test_a_value_that_a_policy_does_not_take_is_refused_before_anything_runs(small) -> None:
+    with pytest.raises(OperatorError, match="samples"):
+        jobs_of(["static", "watermark"], [small], [1], parse_values(["samples=1"]))
+
+
+def test_there_are_not_more_runs_than_can_be_kept_track_of(small) -> None:
+    with pytest.raises(OperatorError, match="200000 runs are asked for; 100000 are the most"):
+        jobs_of(["static"] * 20, [small], range(10_000), {})

@@ -1,0 +1,34 @@
+from dataclasses import replace
+
+from support.policy_views import MIB, a_guest, a_view
+
+from vballoond.lab.simulation.chosen_policy import choose
+from vballoond.lab.simulation.rounds import PolicyRounds
+from vballoond.policy.guard.limits import Limits
+from vballoond.policy.guard.state import GuardState
+from vballoond.policy.reservations import ask
+
+VIEW = a_view(a_guest("a", free=900), total=4096, available=1000)
+
+
+def rounds(policy: str) -> PolicyRounds:
+    return PolicyRounds(*choose(policy).checked(), Limits(), GuardState.knowing(VIEW))
+
+
+def test_what_is_reserved_is_in_the_view_that_the_policy_sees() -> None:
+    steering = rounds("proportional")
+    assert steering.decide(VIEW).decisions.orders == ()
+    steering.book, _ = ask(steering.book, VIEW, 1200 * MIB, within_s=60)
+    outcome = steering.decide(replace(VIEW, now_s=VIEW.now_s + 10))
+    assert outcome.view.host.reserved_bytes >= 1200 * MIB
+    assert [item.state for item in outcome.changed] == ["gathering"]
+    assert [order.guest for order in outcome.decisions.orders] == ["a"]
+
+
+def test_the_guard_knows_what_it_ordered_before() -> None:
+    steering = rounds("shares")
+    (order,) = steering.decide(a_view(a_guest("a", free=900), total=4096, available=200)).decisions.orders
+    turned = a_view(a_guest("a", free=10, balloon=100), total=4096, available=2000, now_s=1001)
+    (decision,) = steering.decide(turned).decisions.explanations
+    assert order.target_bytes == 100 * MIB
+    assert decision.from_bytes == 100 * MIB

@@ -1,0 +1,76 @@
+"""The rounds of one policy over a simulated host, as the daemon does them (``vballoond.policy``), in this process.
+
+A script that loops for ever or takes all memory is not held back here: who simulates it is at the terminal.
+"""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from ...errors import PolicyError
+from ...policy import Plan, PolicySettings, View
+from ...policy.asking import ask
+from ...policy.discover import Found
+from ...policy.guard.decide import guard
+from ...policy.guard.decision import Decisions
+from ...policy.guard.error_budget import ErrorBudget
+from ...policy.guard.limits import Limits
+from ...policy.guard.stalls import observe
+from ...policy.guard.state import GuardState
+from ...policy.reservations import Book, Reservation, held_bytes, step
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One round. ``view`` is what the policy saw; ``plan`` and ``decisions`` are None where it failed."""
+
+    view: View
+    plan: Plan | None
+    decisions: Decisions | None
+    changed: tuple[Reservation, ...]
+    """Reservations that are in another state now."""
+    problem: str | None = None
+
+
+class PolicyRounds:
+    """What goes from one round to the next.
+
+    Args:
+        found: The policy.
+        settings: Its settings.
+        limits: The guard's.
+        state: What the guard knows at first.
+    """
+
+    def __init__(self, found: Found, settings: PolicySettings, limits: Limits, state: GuardState | None = None) -> None:
+        self._found: Final = found
+        self._settings: Final = settings
+        self._limits: Final = limits
+        self._state = state or GuardState()
+        self._memory: JsonValue = {}
+        self.budget = ErrorBudget()
+        self.book = Book()
+
+    def decide(self, view: View) -> Outcome:
+        """Do one round over ``view``, whose ``memory`` and reservations are filled in here."""
+        observed = observe(replace(view, memory=self._memory), self._state, self._limits)
+        self.book, changed = step(self.book, observed.view)
+        host = replace(observed.view.host, reserved_bytes=held_bytes(self.book, observed.view))
+        seen = replace(observed.view, host=host)
+        if self.budget.set_aside is not None:
+            return self._failed(seen, observed.state, changed, None)
+        try:
+            plan = ask(self._found, seen, self._settings)
+        except PolicyError as error:
+            self.budget = self.budget.failed(view.now_s, str(error))
+            return self._failed(seen, observed.state, changed, str(error))
+        self.budget = self.budget.succeeded()
+        decisions = guard(seen, plan, observed.state, self._limits)
+        self._state, self._memory = decisions.state, plan.memory
+        return Outcome(seen, plan, decisions, changed)
+
+    def _failed(self, view: View, state: GuardState, changed: tuple[Reservation, ...], problem: str | None) -> Outcome:
+        self._state = state
+        return Outcome(view, None, None, changed, problem)
