@@ -180,7 +180,7 @@ class ScriptedApi:
         app.router.add_patch("/v1/balloons/{name}", self._patch)
         app.router.add_get("/v1/balloons/{name}/frames", self._frames)
         app.router.add_get("/v1/balloons/{name}/frames/changes", self._changes)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.05)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True)
         await site.start()

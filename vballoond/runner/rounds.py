@@ -1,0 +1,237 @@
+"""One round: look, ask, decide, carry out, tell.
+
+Rules of this file:
+
+* A policy that has no plan changes nothing: the targets stay, and what it did wrong is told once.
+* What a policy returned is for the snapshot that it was shown. What was set by hand meanwhile is not touched.
+* A policy in shadow is asked about the same snapshot after the acting one; what it wishes is kept, and not heard.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import structlog
+
+from ..clock import Clock
+from ..errors import OperatorError, PolicyError
+from ..events.log import EventLog
+from ..offload import Offload
+from ..policy.comparing import Difference, compare
+from ..policy.explain import DecisionLog, Round
+from ..policy.guard.decide import guard
+from ..policy.guard.decision import Decisions, Order
+from ..policy.guard.state import GuardState
+from ..policy.plan import Alert, Plan, read_plan
+from ..policy.view import View, view_json
+from ..registry import Registry
+from .acting import STATIC, Acting
+from .desk import Desk
+from .hands import Hands
+from .lookout import Lookout, seen
+from .reports import round_report
+from .scripts import Known, Scripts
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What came of asking a policy: a plan, or why there is none."""
+
+    acting: Acting
+    plan: Plan | None
+    error: str | None
+    took_s: float
+    news: bool = False
+
+
+class Rounds:
+    """Does rounds over the daemon's balloons.
+
+    Args:
+        registry: The balloons.
+        lookout: Takes snapshots.
+        scripts: Are asked.
+        desk: Has the reservations.
+        hands: Knows what was set by hand.
+        offload: Where what takes long is done.
+        events: Is told.
+        clock: The time.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        lookout: Lookout,
+        scripts: Scripts,
+        desk: Desk,
+        hands: Hands,
+        offload: Offload,
+        events: EventLog,
+        clock: Clock,
+    ) -> None:
+        self.scripts = scripts
+        self.by_hand_s = 0.0
+        self.acting = Acting(STATIC)
+        self.shadow: Acting | None = None
+        self.known = Known()
+        self.differences: tuple[Difference, ...] = ()
+        """What the one in shadow wished otherwise in the newest round."""
+        self.log: Final = DecisionLog()
+        self._registry: Final = registry
+        self._lookout: Final = lookout
+        self._desk: Final = desk
+        self._hands: Final = hands
+        self._offload: Final = offload
+        self._events: Final = events
+        self._clock: Final = clock
+        self._epoch_s: Final = clock.now().timestamp() - clock.monotonic_s()
+        self._state: GuardState | None = None
+        self._alerts: tuple[Alert, ...] = ()
+
+    @property
+    def now_s(self) -> float:
+        """The time of snapshots: it never goes back, and means the same to a process after this one."""
+        return self._epoch_s + self._clock.monotonic_s()
+
+    async def look_for_policies(self) -> Known:
+        """See which policies there are, and tell what cannot be loaded."""
+        before, self.known = self.known, await self.scripts.look()
+        for origin, problem in self.known.problems.items():
+            if before.problems.get(origin) != problem:
+                structlog.get_logger().error("policy not loaded", origin=origin, reason=problem)
+                self._events.publish("policy", **round_report(self.acting.name, (), (), problem))
+        self.acting = self.acting.known_by(self.known)
+        self.shadow = self.shadow.known_by(self.known) if self.shadow is not None else None
+        return self.known
+
+    async def snapshot(self, *, keep: bool = False) -> View:
+        """Return a snapshot of now, as the acting policy would be shown it."""
+        view = await self._lookout.view(self.now_s, keep=keep)
+        view, _, _ = seen(view, self._known_state(view), self._desk.book, self._lookout.limits)
+        return replace(view, memory=self.acting.memory)
+
+    async def step(self) -> bool:
+        """Look at the reservations only; say whether one has come to something."""
+        return self._desk.step(await self.snapshot())
+
+    async def round(self) -> bool:
+        """Do a round of whoever acts, and of whoever is in shadow; say whether a target was set."""
+        self._hands.look(list(self._registry), self.now_s, self.by_hand_s)
+        view = await self._lookout.view(self.now_s, keep=True)
+        view, state, alerts = seen(view, self._known_state(view), self._desk.book, self._lookout.limits)
+        if self._desk.step(view):
+            view, state, _ = seen(view, state, self._desk.book, self._lookout.limits)
+        self._state = state
+        asked = await self._ask(self.acting, view)
+        self.acting = asked.acting
+        decisions = await self._decide(view, asked.plan) if asked.plan is not None else None
+        ordered = self._carry_out(decisions.orders) if decisions is not None else False
+        if decisions is not None:
+            self._state, alerts = decisions.state, (*decisions.alerts, *alerts)
+        self._tell(asked, decisions, alerts, ordered=ordered)
+        if not self.acting.idle or asked.error is not None:
+            await self._record(view, asked, decisions, shadow=False)
+        if self.shadow is not None:
+            await self._in_shadow(view, asked.plan or Plan())
+        return ordered
+
+    async def dry(self, asking: Acting, snapshot: View | None) -> tuple[View, Decisions]:
+        """Return what a policy would do now, or about ``snapshot``; nothing changes.
+
+        Raises:
+            OperatorError: There is no such policy, or its settings are wrong.
+            PolicyError: It has no plan.
+        """
+        limits = self._lookout.limits
+        view = snapshot or replace(await self.snapshot(), memory=asking.memory)
+        state = GuardState.knowing(view) if snapshot is not None else self._known_state(view)
+        if snapshot is not None:
+            view, state, _ = seen(snapshot, state, self._desk.book, limits)
+            view, asking = replace(view, host=snapshot.host), replace(asking, memory=snapshot.memory)
+        plan = await self._plan(asking, view)
+        return view, await self._offload.run(guard, view, plan, state, limits)
+
+    def _known_state(self, view: View) -> GuardState:
+        return self._state if self._state is not None else GuardState.knowing(view)
+
+    async def _in_shadow(self, view: View, acting_plan: Plan) -> None:
+        assert self.shadow is not None
+        asked = await self._ask(self.shadow, view)
+        self.shadow = asked.acting
+        decisions = None
+        if asked.plan is not None:
+            self.differences = compare(view, acting_plan, asked.plan)
+            decisions = await self._offload.run(guard, view, asked.plan, self._known_state(view), self._lookout.limits)
+        self._tell(asked, None, (), ordered=False)
+        await self._record(view, asked, decisions, shadow=True)
+
+    async def _ask(self, acting: Acting, view: View) -> Asked:
+        if acting.set_aside:
+            return Asked(acting, None, None, 0.0)
+        began_s = self._clock.monotonic_s()
+        try:
+            plan = await self._plan(acting, view)
+        except (PolicyError, OperatorError) as error:
+            report, news = str(error), acting.budget.is_news(str(error))
+            took_s = self._clock.monotonic_s() - began_s
+            failed = acting.failed(view.now_s, report)
+            return Asked(failed, None, report, took_s, news=news or failed.set_aside)
+        return Asked(acting.planned(plan), plan, None, self._clock.monotonic_s() - began_s)
+
+    async def _plan(self, acting: Acting, view: View) -> Plan:
+        if acting.idle:
+            return Plan()
+        view = replace(view, memory=acting.memory) if acting.memory != view.memory else view
+        text = await self._offload.run(view_json, view)
+        returned = await self.scripts.plan(acting.name, acting.settings, text)
+        try:
+            return await self._offload.run(read_plan, returned, view)
+        except PolicyError as error:
+            raise PolicyError(f"policy {acting.name!r}: {error}") from error
+
+    async def _decide(self, view: View, plan: Plan) -> Decisions:
+        free = self._hands.without(plan)
+        assert self._state is not None
+        decisions = await self._offload.run(guard, view, free, self._state, self._lookout.limits)
+        explained = (*decisions.explanations, *self._hands.explain(plan, view))
+        return replace(decisions, explanations=explained)
+
+    def _carry_out(self, orders: tuple[Order, ...]) -> bool:
+        """Set targets, who gives first; say whether any was."""
+        services = {service.settings.name: service for service in self._registry}
+        done = [
+            self._hands.order(services[order.guest], order.target_bytes) for order in orders if order.guest in services
+        ]
+        return any(done)
+
+    def _tell(self, asked: Asked, decisions: Decisions | None, alerts: tuple[Alert, ...], *, ordered: bool) -> None:
+        new_alerts = tuple(alert for alert in alerts if alert not in self._alerts)
+        if asked.plan is not None and decisions is not None:
+            self._alerts = alerts
+        problem = asked.acting.problem if asked.news else None
+        if problem is not None:
+            structlog.get_logger().error("policy failed", policy=asked.acting.name, reason=problem)
+        if not (ordered or new_alerts or problem is not None):
+            return
+        explanations = decisions.explanations if decisions is not None else ()
+        self._events.publish("policy", **round_report(asked.acting.name, explanations, new_alerts, problem))
+
+    async def _record(self, view: View, asked: Asked, decisions: Decisions | None, *, shadow: bool) -> None:
+        acting = asked.acting
+        if acting.set_aside and asked.error is None:
+            return
+        record = Round(
+            at=self._clock.now(),
+            policy=acting.name,
+            settings=acting.settings,
+            view=view,
+            plan=asked.plan,
+            decisions=decisions,
+            error=asked.error,
+            shadow=shadow,
+            took_s=asked.took_s,
+        )
+        await self._offload.run(_append, self.log, record)
+
+
+def _append(log: DecisionLog, record: Round) -> None:
+    log.append(record.data())
