@@ -52,14 +52,14 @@ class UnixListener:
         self._inode = path.lstat().st_ino
         try:
             # Until listen() a connection is refused, so nobody slips in before the mode is set.
-            if group is not None:
-                os.chown(path, -1, grp.getgrnam(group).gr_gid)
-            path.chmod(mode)
+            set_mode_and_group(path, mode, group)
             self.socket.listen(_BACKLOG)
-        except (OSError, KeyError) as error:
+        except StartError:
             self.close()
-            why = f"there is no group {group!r} on this host" if isinstance(error, KeyError) else error.strerror
-            raise StartError(f"cannot set up socket {path}: {why}", exit_status=1) from error
+            raise
+        except OSError as error:
+            self.close()
+            raise StartError(f"cannot set up socket {path}: {error.strerror}", exit_status=1) from error
 
     def close(self) -> None:
         """Listen no more and remove the socket, unless somebody has put another in its place."""
@@ -67,6 +67,21 @@ class UnixListener:
         with contextlib.suppress(OSError):
             if self.path.lstat().st_ino == self._inode:
                 self.path.unlink()
+
+
+def set_mode_and_group(path: Path, mode: int, group: str | None) -> None:
+    """Say who may connect to the socket at ``path``; None: the group stays.
+
+    Raises:
+        StartError: Exit status 1: there is no such group, or this process may not give it.
+    """
+    try:
+        if group is not None:
+            os.chown(path, -1, grp.getgrnam(group).gr_gid)
+        path.chmod(mode)
+    except (OSError, KeyError) as error:
+        why = f"there is no group {group!r} on this host" if isinstance(error, KeyError) else error.strerror
+        raise StartError(f"cannot set up socket {path}: {why}", exit_status=1) from error
 
 
 def discard(left: int) -> None:

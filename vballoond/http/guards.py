@@ -1,21 +1,40 @@
-"""Who may ask: names of this host against DNS rebinding, and a bearer token where one is set."""
+"""Who may ask, and for how long.
 
-import hmac
+Rules of this file:
+
+* A request has to name this daemon in its Host, against DNS rebinding: 403 otherwise.
+* What changes anything must not come from another site's page in a browser, which can send it without asking (a POST
+  without a JSON body needs no permission): 403. No answer has a CORS header, so none is ever given.
+* Where tokens are set, a request has to carry one (401), and the one that reads only reads (403).
+* Only then its body is read, in a bounded time: 408.
+"""
+
+import asyncio
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
 from ..errors import OperatorError
+from . import page
 from .problems import Handler, problem
+from .tokens import Right, Tokens
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Middleware
 
 _LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
-OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/"})
+OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"}) | page.OPEN_PATHS
 """What a monitor asks and what a browser opens first need no token, and tell nothing of any guest."""
+
+READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+"""The methods that change nothing."""
+
+BODY_S: Final = 30.0
+"""How long a client may take to send a body, of 64 KiB at most."""
+
+_OWN_SITE: Final = frozenset({"same-origin", "none"})  # none: typed by a person; all but browsers say nothing
 
 
 def accepted_hosts(listen_host: str | None, configured: Iterable[str]) -> frozenset[str] | None:
@@ -25,21 +44,63 @@ def accepted_hosts(listen_host: str | None, configured: Iterable[str]) -> frozen
     return _LOOPBACK_NAMES | {listen_host.lower()} | {name.lower() for name in configured}
 
 
-def guard(hosts: frozenset[str] | None, token: str | None) -> "Middleware":
-    """Return the middleware that turns away foreign hosts (403) and whoever lacks the token (401)."""
+def guard(hosts: frozenset[str] | None, tokens: Tokens) -> "Middleware":
+    """Return the middleware that turns away whoever may not ask, and has the body read."""
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         if hosts is not None:
             _check_host(request, hosts)
-        if token is not None and request.path not in OPEN_PATHS and not _has_token(request, token):
-            return problem(
-                *(401, "no-token", "this daemon wants its bearer token, in the header Authorization"),
-                headers={"WWW-Authenticate": "Bearer"},
-            )
+        if request.method not in READING:
+            _check_site(request)
+        if request.path not in OPEN_PATHS:
+            right = tokens.right_of(request.headers.get("Authorization", ""))
+            if right is Right.NONE:
+                return _no_token()
+            if right is Right.READ and request.method not in READING:
+                raise OperatorError(_READ_ONLY, status=403, code="read-only-token")
+        if request.method not in READING:
+            await _read_body(request)
         return await handler(request)
 
     return check
+
+
+_READ_ONLY: Final = "the token of this request only reads: GET and HEAD; http.token_file has the one that may do more"
+
+
+def _no_token() -> web.Response:
+    return problem(
+        *(401, "no-token", "this daemon wants its bearer token, in the header Authorization"),
+        headers={"WWW-Authenticate": "Bearer"},
+    )
+
+
+def _check_site(request: web.Request) -> None:
+    """Raise an OperatorError where a browser says that another site's page sends this.
+
+    Browsers say so in Sec-Fetch-Site; older ones only in Origin, which is this daemon's name for its own page.
+    """
+    site = request.headers.get("Sec-Fetch-Site")
+    origin = request.headers.get("Origin")
+    if site is not None:
+        foreign = site.lower() not in _OWN_SITE
+    else:
+        foreign = origin is not None and origin.lower().partition("://")[2] != request.headers.get("Host", "").lower()
+    if foreign:
+        said = f"Sec-Fetch-Site: {site}" if site is not None else f"Origin: {origin}"
+        detail = f"another site's page may change nothing here (the browser says {said!r})"
+        raise OperatorError(detail, status=403, code="cross-site")
+
+
+async def _read_body(request: web.Request) -> None:
+    """Have the body read, which the request keeps."""
+    try:
+        async with asyncio.timeout(BODY_S):
+            await request.read()
+    except TimeoutError:
+        detail = f"the request's body did not come within {BODY_S:g} s"
+        raise OperatorError(detail, status=408, code="slow-body") from None
 
 
 def _check_host(request: web.Request, hosts: frozenset[str]) -> None:
@@ -60,11 +121,3 @@ def _check_host(request: web.Request, hosts: frozenset[str]) -> None:
 def _host_name(host: str) -> str:
     name, colon, port = host.rpartition(":")
     return (name if colon and port.isdigit() else host).lower()
-
-
-def _has_token(request: web.Request, token: str) -> bool:
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    # Compared in constant time; on bytes, since a header may hold anything.
-    return scheme.lower() == "bearer" and hmac.compare_digest(
-        given.strip().encode("utf-8", "surrogateescape"), token.encode()
-    )

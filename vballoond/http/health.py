@@ -17,10 +17,15 @@ async def healthz(request: web.Request) -> web.Response:
 
 async def readyz(request: web.Request) -> web.Response:
     """Whether memory can be given back wherever it is asked for, and guests would survive this process."""
-    # No token is asked for here, so no guest is named.
-    failing = sum(service.releasing.problem is not None for service in request.app[REGISTRY])
-    problems = [f"memory of {failing} balloon(s) cannot be given back; the log says why"] if failing else []
-    if isinstance(holder := request.app[HOLDER], Holder) and not holder.alive:
-        problems.append("whoever kept the descriptors is gone: guests would notice if this process ended; start again")
-    problems += request.app[CONTROL].problems
+    problems = problems_of(request.app)
     return json_response(Readiness(ready=not problems, problems=problems), status=503 if problems else 200)
+
+
+def problems_of(app: web.Application) -> list[str]:
+    """Return what is not as it should be, a sentence for each."""
+    # No token is asked for where this is said, so no guest is named.
+    failing = sum(service.releasing.problem is not None for service in app[REGISTRY])
+    problems = [f"memory of {failing} balloon(s) cannot be given back; the log says why"] if failing else []
+    if isinstance(holder := app[HOLDER], Holder) and not holder.alive:
+        problems.append("whoever kept the descriptors is gone: guests would notice if this process ended; start again")
+    return problems + app[CONTROL].problems

@@ -12,7 +12,7 @@ from .models.hinting import HintingStart, hinting_view
 async def start_hinting(request: web.Request) -> web.Response:
     """Begin a round; one that is under way is over with it."""
     service = _hinting_service(request)
-    start = await read_body(request, HintingStart) if request.can_read_body else HintingStart()
+    start = await read_body(request, HintingStart) if await request.read() else HintingStart()
     service.start_hinting(acknowledge_on_stop=start.acknowledge_on_stop)
     return json_response(hinting_view(service), status=202)
 

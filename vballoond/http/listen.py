@@ -7,13 +7,11 @@ import socket
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from ..config.models import HttpSettings
 from ..errors import StartError
-from ..unix_socket import UnixListener, discard
-
-_API_SOCKET_MODE: Final = 0o660
+from ..unix_socket import UnixListener, discard, set_mode_and_group
+from .tokens import Tokens, read_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +39,16 @@ def parse_listen(text: str) -> Address:
     return Address(host=host, port=int(port))
 
 
-def check_http(settings: HttpSettings) -> tuple[Address, str | None]:
-    """Return the address and the token, as far as they can be told without listening there.
+def check_http(settings: HttpSettings) -> tuple[Address, Tokens]:
+    """Return the address and the tokens, as far as they can be told without listening there.
 
     Raises:
-        StartError: The address is malformed or would be open to all without a token, or the token cannot be read; exit
+        StartError: The address is malformed or would be open to all without a token, or a token cannot be read; exit
             status 2.
     """
     address = parse_listen(settings.listen)
     _refuse_open(settings, address)
-    return address, read_token(settings.token_file)
+    return address, read_tokens(settings.token_file, settings.read_token_file)
 
 
 def open_api_socket(
@@ -68,8 +66,14 @@ def open_api_socket(
     """
     address = parse_listen(settings.listen)
     if address.path is not None:
-        unix_listener = UnixListener(address.path, mode=_API_SOCKET_MODE, left=left.detach() if left else None)
+        mode = settings.socket_mode
+        unix_listener = UnixListener(
+            address.path, mode=mode, group=settings.socket_group, left=left.detach() if left else None
+        )
         stack.callback(unix_listener.close)
+        if unix_listener.taken_over:
+            # They may be other ones in the configuration since it was made.
+            set_mode_and_group(address.path, mode, settings.socket_group)
         return unix_listener.socket, address
     assert address.host is not None
     _refuse_open(settings, address)
@@ -118,23 +122,6 @@ def _means(address: Address, host: str, port: int) -> bool:
     assert address.host is not None
     bare = address.host.removeprefix("[").removesuffix("]")
     return address.port in (port, 0) and (bare == host or (bare == "localhost" and host == "127.0.0.1"))
-
-
-def read_token(path: Path | None) -> str | None:
-    """Return the token in ``path``, without white space around it.
-
-    Raises:
-        StartError: The file cannot be read or holds none; exit status 2.
-    """
-    if path is None:
-        return None
-    try:
-        token = path.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise StartError(f"cannot read http.token_file {path}: {error}", exit_status=2) from error
-    if not token:
-        raise StartError(f"http.token_file {path} is empty: it must hold the token", exit_status=2)
-    return token
 
 
 def _listen_tcp(host: str, port: int) -> socket.socket:

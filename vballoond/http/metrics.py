@@ -1,56 +1,90 @@
 """/metrics: everything in figures, as OpenMetrics or in Prometheus' own format, as the scraper accepts.
 
-Figures are read from the balloons when somebody asks; nothing is kept here.
+Rules of this file:
+
+* Figures are read from the balloons when somebody asks; nothing is kept here.
+* A balloon has a bounded number of samples, whatever its guest does: labels are its name, and words of the code.
+* Names end in their unit, and counters in ``_total``; what is told of a balloon has its name as ``vm``.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from typing import Final
+from typing import Final, get_args
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from protocol.balloon.page_frames import FRAME_BYTES
-from protocol.balloon.statistics import StatisticTag
 
+from .. import __version__
 from ..histogram import Histogram
 from ..service.balloon_service import BalloonService
+from ..service.stalls import Code
+from .connections import Connection
+from .guest_metrics import guest_metrics
+from .health import problems_of
 from .keys import REGISTRY
+from .request_log import REQUESTS
 
 _STATES: Final = ("waiting", "running", "paused", "broken")
+_REASONS: Final = get_args(Code)
 _COUNTERS: Final = {
+    "inflate_requests": ("inflate_requests", "Requests to give frames to the balloon."),
     "inflated_frames": ("inflated_pages", "Frames given to the balloon."),
+    "deflate_requests": ("deflate_requests", "Requests to take frames back from the balloon."),
     "deflated_frames": ("deflated_pages", "Frames taken back from the balloon."),
+    "migrated_frames": ("migrated_pages", "Frames of the balloon that the guest replaced by others."),
+    "reporting_requests": ("reporting_requests", "Requests with free frames."),
     "reported_frames": ("reported_pages", "Free frames that the guest reported."),
     "hinted_frames": ("hinted_pages", "Free frames that the guest hinted at."),
+    "stale_hints": ("stale_hints", "Hints of a round that is over; ignored."),
+    "statistics_updates": ("statistics_updates", "Statistics that came."),
+    "config_writes": ("config_writes", "Writes to the configuration space."),
     "repeated_frames": ("repeated_pages", "Frames named twice, inflated while held or deflated while not held."),
     "foreign_frames": ("foreign_pages", "Frames named that are not of the guest's memory; ignored."),
-    "statistics_updates": ("statistics_updates", "Statistics that came."),
+    "odd_bytes": ("odd_bytes", "Bytes behind the last whole page frame number of a request; ignored."),
     "guest_errors": ("guest_errors", "Times that the driver broke the balloon."),
     "release_errors": ("release_errors", "Times that memory could not be given back."),
 }
-_BYTES: Final = {
-    StatisticTag.SWAP_IN: "swapped_in",
-    StatisticTag.SWAP_OUT: "swapped_out",
-    StatisticTag.FREE_MEMORY: "free",
-    StatisticTag.TOTAL_MEMORY: "total",
-    StatisticTag.AVAILABLE_MEMORY: "available",
-    StatisticTag.DISK_CACHES: "disk_caches",
-}
-"""Statistics that are amounts of memory; all others are numbers of events since the guest booted."""
 
 
 async def show_metrics(request: web.Request) -> web.Response:
     """All figures."""
     registry = request.app[REGISTRY]
     collectors = CollectorRegistry()
+    collectors.register(_Daemon(request))
     collectors.register(_Balloons(list(registry)))
     ProcessCollector(registry=collectors)
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
     return web.Response(body=encode(collectors), headers={"Content-Type": content_type})
+
+
+class _Daemon(Collector):
+    def __init__(self, request: web.Request) -> None:
+        self._request: Final = request
+
+    def collect(self) -> Iterator[Metric]:
+        app = self._request.app
+        yield InfoMetricFamily("vballoond_build", "What runs.", value={"version": __version__})
+        yield GaugeMetricFamily("vballoond_balloons", "Balloons that are listed.", value=len(app[REGISTRY]))
+        yield GaugeMetricFamily("vballoond_problems", "What /readyz has to say.", value=len(problems_of(app)))
+        if isinstance(connection := self._request.protocol, Connection):
+            yield GaugeMetricFamily(
+                "vballoond_api_connections", "Connections to the API.", value=len(connection.connections)
+            )
+        requests = CounterMetricFamily("vballoond_api_requests", "Requests to the API.", labels=["method", "code"])
+        for (method, code), number in sorted(app[REQUESTS].items()):
+            requests.add_metric([method, code], number)
+        yield requests
 
 
 class _Balloons(Collector):
@@ -60,7 +94,8 @@ class _Balloons(Collector):
     def collect(self) -> Iterator[Metric]:
         yield from _sizes(self._services)
         yield from _counters(self._services)
-        yield from _statistics(self._services)
+        yield _stalls(self._services)
+        yield from guest_metrics(self._services)
         yield from _durations(self._services)
 
 
@@ -103,25 +138,19 @@ def _counters(services: list[BalloonService]) -> Iterator[Metric]:
     for field, (name, text) in _COUNTERS.items():
         family = CounterMetricFamily(f"vballoond_balloon_{name}", text, labels=["vm"])
         for vm, counters in values:
-            family.add_metric([vm], counters[field])
+            if field in counters:
+                family.add_metric([vm], counters[field])
         yield family
 
 
-def _statistics(services: list[BalloonService]) -> Iterator[Metric]:
-    all_of_them = ((service.settings.name, service.device.state.statistics) for service in services)
-    known = [(vm, statistics) for vm, statistics in all_of_them if statistics is not None]
-    came = GaugeMetricFamily("vballoond_guest_stats_last_update_timestamp_seconds", "When.", labels=["vm"])
-    for vm, statistics in known:
-        came.add_metric([vm], statistics.arrived_at.timestamp())
-    yield came
-    for tag in StatisticTag:
-        text = f"The guest's claim: {tag.name.lower()}."
-        name = f"memory_{_BYTES[tag]}_bytes" if tag in _BYTES else f"events_{tag.name.lower()}"
-        family = GaugeMetricFamily(f"vballoond_guest_{name}", text, labels=["vm"])
-        for vm, statistics in known:
-            if tag in statistics.values:
-                family.add_metric([vm], statistics.values[tag])
-        yield family
+def _stalls(services: list[BalloonService]) -> Metric:
+    family = CounterMetricFamily(
+        "vballoond_balloon_stalls", "Times that a resize did not move.", labels=["vm", "reason"]
+    )
+    for service in services:
+        for reason in _REASONS:
+            family.add_metric([service.settings.name, reason], service.target.stalls[reason])
+    return family
 
 
 def _durations(services: list[BalloonService]) -> Iterator[Metric]:

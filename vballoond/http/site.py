@@ -9,8 +9,10 @@ from aiohttp import web
 from ..config.models import HttpSettings
 from ..holder.holder import Holder
 from ..holder.no_holder import NoHolder
+from .connections import Edge
 from .guards import accepted_hosts
 from .listen import check_http, left_api_socket, open_api_socket
+from .tokens import Tokens
 
 if TYPE_CHECKING:
     import socket
@@ -20,8 +22,8 @@ API: Final = "api"
 
 _SHUTDOWN_S: Final = 2.0  # how long the API's open requests may go on after a signal
 
-MakeApp = Callable[[frozenset[str] | None, str | None], web.Application]
-"""Makes the application for those hosts and that token."""
+MakeApp = Callable[[frozenset[str] | None, Tokens], web.Application]
+"""Makes the application for those hosts and tokens."""
 
 
 class Site:
@@ -37,7 +39,7 @@ class Site:
         self._holder: Final = holder
         self._socket: socket.socket | None = None
         self._hosts: frozenset[str] | None = None
-        self._token: str | None = None
+        self._tokens = Tokens()
         self._opened: Final = AsyncExitStack()
 
     async def listen(self, settings: HttpSettings, left_fd: int | None = None) -> None:
@@ -50,7 +52,7 @@ class Site:
         Raises:
             StartError: It cannot be had; nothing is left behind.
         """
-        _, self._token = check_http(settings)
+        _, self._tokens = check_http(settings)
         left = None if left_fd is None else left_api_socket(settings, left_fd)
         if left is None:
             # It may be in the way of the new one for as long as the holder has it.
@@ -67,10 +69,10 @@ class Site:
     async def serve(self, make_app: MakeApp) -> None:
         """Answer, where there is a socket."""
         if self._socket is not None:
-            runner = web.AppRunner(make_app(self._hosts, self._token), access_log=None, shutdown_timeout=_SHUTDOWN_S)
+            runner = web.AppRunner(make_app(self._hosts, self._tokens), access_log=None, shutdown_timeout=_SHUTDOWN_S)
             await runner.setup()
             self._opened.push_async_callback(runner.cleanup)
-            await web.SockSite(runner, self._socket).start()
+            await Edge(runner, self._socket).start()
 
     async def close(self) -> None:
         """Answer no more, and remove the socket."""

@@ -5,17 +5,15 @@ import pytest
 from support.api import Api
 from support.backend_rig import running_service, settled, vhost_user_settings
 from support.fake_front_end import MIB, pfns
-from support.in_process_driver import DEFLATE, INFLATE, MEMORY_BYTES, STATS, WITH_STATS
+from support.in_process_driver import DEFLATE, INFLATE, MEMORY_BYTES
 
 from protocol.balloon.page_frames import FRAME_BYTES
-from protocol.balloon.statistics import STATISTIC, Statistic, StatisticTag
 from vballoond.balloon.facts import TargetSet
 from vballoond.http.app import build_app
 from vballoond.offload import Offload
 from vballoond.registry import Registry
 
 DEMO, VM1 = "/v1/balloons/demo", "/v1/balloons/vm1"
-DEMO_STATISTICS, VM1_STATISTICS = f"{DEMO}/statistics", f"{VM1}/statistics"
 
 
 async def test_balloons_are_listed_in_the_order_of_the_configuration(api) -> None:
@@ -31,6 +29,8 @@ async def test_a_balloon_without_a_front_end_knows_little(api) -> None:
         "state": "waiting",
         "reason": None,
         "memory_bytes": None,
+        "min_bytes": 0,
+        "max_bytes": 64 * MIB,
         "target_bytes": 0,
         "actual_bytes": 0,
         "held_frames": 0,
@@ -46,6 +46,15 @@ async def test_a_balloon_without_a_front_end_knows_little(api) -> None:
         "resize": None,
         "counters": dict.fromkeys((await api.get(VM1))["counters"], 0),
     }
+
+
+async def test_where_no_bound_is_known_none_is_told(aiohttp_client) -> None:
+    for keys, bounds in (({}, (0, None)), ({"min": "1MiB", "max": "8MiB"}, (MIB, 8 * MIB))):
+        async with running_service(vhost_user_settings(**keys)) as service:
+            registry = Registry()
+            registry.add(service)
+            balloon = await Api(await aiohttp_client(build_app(registry, Offload()))).get(VM1)
+            assert (balloon["min_bytes"], balloon["max_bytes"]) == bounds
 
 
 async def test_a_balloon_that_runs_tells_what_it_holds(api, balloons) -> None:
@@ -125,8 +134,17 @@ async def test_a_resize_has_a_number_a_time_and_a_target(api) -> None:
     assert resize == {
         "id": 2,
         "target_bytes": 6 * MIB,
+        "from_bytes": 0,
+        "reached_bytes": 0,
+        "ended_at": None,
+        "progress": 0.0,
         "rate_bytes_per_s": 0,
+        "expected_at": None,
         "stalled": "no driver: no guest with a balloon driver has connected",
+        "stall": "no-driver",
+        "settle": False,
+        "deadline_at": None,
+        "outcome": None,
         "done": False,
     }
 
@@ -228,56 +246,3 @@ async def test_other_preferences_are_not_applied(api, prefer: str) -> None:
 async def test_a_wait_that_cannot_be_is_refused_before_anything_is_set(api, balloons, prefer: str) -> None:
     await api.refused("PATCH", DEMO, 400, "bad-request", json={"target_mib": 1}, headers={"Prefer": prefer})
     assert balloons.demo.resizing.current is None
-
-
-# Statistics.
-
-
-def report(**values: int) -> bytes:
-    entries = (Statistic(StatisticTag[name.upper()], value) for name, value in values.items())
-    return b"".join(STATISTIC.pack(entry) for entry in entries)
-
-
-async def test_statistics_are_shown_with_their_age(api, balloons) -> None:
-    balloons.driver.load(INFLATE, DEFLATE, STATS, features=WITH_STATS)
-    balloons.driver.request(STATS, report(free_memory=123, swap_in=4, direct_reclaim=5))
-    await settled(balloons.demo)
-    shown = await api.get(DEMO_STATISTICS)
-    assert shown["name"] == "demo"
-    assert shown["interval_s"] == 0
-    assert shown["statistics"] == {"free_memory": 123, "swap_in": 4, "direct_reclaim": 5}
-    assert shown["age_s"] >= 0
-    assert datetime.fromisoformat(shown["arrived_at"]) <= datetime.now(UTC)
-
-
-async def test_there_are_no_statistics_without_a_driver(api) -> None:
-    problem = await api.refused("GET", VM1_STATISTICS, 503, "no-statistics")
-    assert problem["detail"] == "balloon 'vm1' is waiting: there is no driver to ask for statistics"
-
-
-async def test_there_are_no_statistics_before_the_driver_sent_any(api, balloons) -> None:
-    balloons.driver.load(INFLATE, DEFLATE, STATS, features=WITH_STATS)
-    problem = await api.refused("GET", DEMO_STATISTICS, 503, "no-statistics")
-    assert "has sent no statistics" in problem["detail"]
-
-
-async def test_there_are_no_statistics_of_a_driver_that_is_gone(api, balloons) -> None:
-    balloons.driver.load(INFLATE, DEFLATE, STATS, features=WITH_STATS)
-    balloons.driver.request(STATS, report(free_memory=123))
-    await settled(balloons.demo)
-    balloons.driver.device.reset()
-    await settled(balloons.demo)
-    problem = await api.refused("GET", DEMO_STATISTICS, 503, "no-statistics")
-    assert "is paused" in problem["detail"]
-
-
-@pytest.mark.parametrize("interval_s", [0, 0.1, 1, 0.5, 86400])
-async def test_the_interval_of_statistics_can_be_set(api, balloons, interval_s: float) -> None:
-    assert await api.patch(VM1_STATISTICS, {"interval_s": interval_s}, 200) == {"name": "vm1", "interval_s": interval_s}
-    assert balloons.vm1.statistics_interval_s == interval_s
-
-
-@pytest.mark.parametrize("interval_s", [-1, -0.001, 0.09, 86400.5, 1e300])
-async def test_an_interval_out_of_range_is_refused(api, balloons, interval_s: float) -> None:
-    await api.refused("PATCH", VM1_STATISTICS, 422, "interval-out-of-range", json={"interval_s": interval_s})
-    assert balloons.vm1.statistics_interval_s == 0

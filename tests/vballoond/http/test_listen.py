@@ -1,3 +1,4 @@
+import grp
 import os
 import socket
 import stat
@@ -9,7 +10,8 @@ from support.backend_rig import open_descriptors
 
 from vballoond.config.models import HttpSettings
 from vballoond.errors import StartError
-from vballoond.http.listen import Address, left_api_socket, open_api_socket, parse_listen, read_token
+from vballoond.http.listen import Address, check_http, left_api_socket, open_api_socket, parse_listen
+from vballoond.http.tokens import Right
 
 
 def has_ipv6_loopback() -> bool:
@@ -99,22 +101,37 @@ def test_the_api_listens_on_a_unix_socket(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_a_token_is_read_without_white_space_around_it(tmp_path: Path) -> None:
-    path = tmp_path / "token"
-    path.write_text("  secret token\n\n")
-    assert read_token(path) == "secret token"
-    assert read_token(None) is None
+def test_a_unix_socket_has_the_mode_and_group_that_are_configured(tmp_path: Path) -> None:
+    path = tmp_path / "api.sock"
+    group = grp.getgrgid(os.getgid()).gr_name
+    settings = HttpSettings.model_validate({"listen": f"unix:{path}", "socket_mode": "0602", "socket_group": group})
+    with ExitStack() as stack:
+        open_api_socket(settings, stack)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o602
+        assert path.stat().st_gid == os.getgid()
 
 
-@pytest.mark.parametrize("content", [None, b"", b" \n", b"\xff\xfe"])
-def test_a_token_that_cannot_be_had_is_an_error_of_the_configuration(tmp_path: Path, content: bytes | None) -> None:
-    path = tmp_path / "token"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(StartError, match=r"http\.token_file") as caught:
-        read_token(path)
-    assert caught.value.exit_status == 2
-    assert str(path) in str(caught.value)
+def test_a_group_that_there_is_not_is_an_error_of_the_surroundings(tmp_path: Path) -> None:
+    path = tmp_path / "api.sock"
+    before = open_descriptors()
+    with pytest.raises(StartError, match="there is no group 'nobody-has-it'") as caught, ExitStack() as stack:
+        open_api_socket(HttpSettings(listen=f"unix:{path}", socket_group="nobody-has-it"), stack)
+    assert caught.value.exit_status == 1
+    assert not path.exists()
+    assert open_descriptors() == before
+
+
+def test_the_tokens_are_told_without_listening(tmp_path: Path) -> None:
+    for name in ("full", "read"):
+        (tmp_path / name).write_text(f"{name} token")
+    settings = HttpSettings(listen="0.0.0.0:1", token_file=tmp_path / "full", read_token_file=tmp_path / "read")
+    address, tokens = check_http(settings)
+    assert address == Address(host="0.0.0.0", port=1)
+    assert tokens.right_of("Bearer full token") is Right.ALL
+    assert tokens.right_of("Bearer read token") is Right.READ
+    (tmp_path / "read").write_text("")
+    with pytest.raises(StartError, match=r"http\.read_token_file .* is empty"):
+        check_http(settings)
 
 
 # The socket that an earlier process left.
@@ -156,10 +173,11 @@ def test_a_unix_socket_that_was_left_is_taken_over(tmp_path: Path) -> None:
         listener.bind(str(path))
         listener.listen()
         fd = os.dup(listener.fileno())
-    settings = HttpSettings(listen=f"unix:{path}")
+    settings = HttpSettings.model_validate({"listen": f"unix:{path}", "socket_mode": "0640"})
     left = left_api_socket(settings, fd)
     with ExitStack() as stack, socket.socket(socket.AF_UNIX) as client:
         listener, _ = open_api_socket(settings, stack, left)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o640  # as it is configured by now
         client.connect(str(path))
         listener.accept()[0].close()
     assert not path.exists()

@@ -3,8 +3,8 @@ from pydantic import ValidationError
 
 from protocol.balloon.features import BalloonFeature
 from protocol.virtio import RingFeature
-from vballoond.config.models import FEATURE_NAMES
-from vballoond.http.models.balloon import TargetChange, feature_names
+from vballoond.config.feature_names import FEATURE_NAMES, feature_names
+from vballoond.http.models.resize import TargetChange
 
 
 @pytest.mark.parametrize(

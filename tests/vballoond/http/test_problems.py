@@ -5,7 +5,7 @@ from pydantic import ValidationError
 from structlog.testing import capture_logs
 
 from vballoond.http.app import build_app
-from vballoond.http.models.balloon import TargetChange
+from vballoond.http.models.resize import TargetChange
 from vballoond.http.problems import answer_problems, explain_body, problem
 from vballoond.offload import Offload
 from vballoond.registry import Registry
@@ -22,9 +22,8 @@ async def test_a_path_that_is_not_there_is_not_found(api, path: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("POST", DEMO, "GET, HEAD, PATCH"),
-        ("DELETE", DEMO, "GET, HEAD, PATCH"),
-        ("PUT", "/v1/balloons", "GET, HEAD"),
+        ("POST", DEMO, "DELETE, GET, HEAD, PATCH"),
+        ("PUT", "/v1/balloons", "GET, HEAD, POST"),
         ("PATCH", f"{DEMO}/frames", "GET, HEAD"),
         ("POST", f"{DEMO}/statistics", "GET, HEAD, PATCH"),
         ("POST", "/healthz", "GET, HEAD"),
@@ -53,7 +52,8 @@ async def test_an_error_that_nobody_foresaw_is_answered_and_logged(aiohttp_clien
     assert body["code"] == "internal"
     assert "secret" not in str(body)
     assert [(line["event"], line["log_level"], line["path"]) for line in logs] == [
-        ("request failed", "error", "/v1/balloons")
+        ("request failed", "error", "/v1/balloons"),
+        ("request done", "debug", "/v1/balloons"),
     ]
 
 

@@ -5,6 +5,9 @@ resize       how a resize goes
 frames       the page-frame map
 statistics   what a guest says of its memory
 hinting      rounds of free page hinting
+policy       who decides on sizes
+decision     what was decided, and why
+reservation  memory that is to be free by a given time
 lifecycle    the daemon as a whole
 problem      what was wrong with a request
 """

@@ -1,54 +1,48 @@
 """A balloon, and the size that it is to have."""
 
 from dataclasses import asdict
-from typing import Final, Literal, Self
+from typing import Literal
 
-from pydantic import Field, StrictInt, model_validator
+from pydantic import Field
 
 from protocol.balloon.page_frames import FRAME_BYTES
-from protocol.virtio import RingFeature
 
-from ...config.models import FEATURE_NAMES
+from ...config.feature_names import feature_names
 from ...service.balloon_service import BalloonService
 from ...transport.features import offered_features
-from .base import In, Out
+from .base import Out
 from .resize import ResizeView, resize_view
-
-
-class TargetChange(In):
-    """The size that a balloon is to have, which is the guest's loss: one of the two fields."""
-
-    target_mib: StrictInt | None = None
-    target_bytes: StrictInt | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if (self.target_mib is None) == (self.target_bytes is None):
-            raise ValueError("give exactly one of target_mib and target_bytes")
-        return self
-
-    @property
-    def in_bytes(self) -> int:
-        """The target in bytes."""
-        return self.target_bytes if self.target_bytes is not None else (self.target_mib or 0) << 20
 
 
 class Features(Out):
     """Feature bits by name."""
 
     offered: list[str]
+    """What the daemon offers."""
+
     negotiated: list[str]
+    """What the driver has accepted; empty where none is there."""
 
 
 class Balloon(Out):
     """One balloon. Sizes are in bytes, frames have 4096."""
 
     name: str
+    """By which paths name it."""
+
     transport: Literal["in-process", "vhost-user"]
+    """How its guest is reached."""
+
     state: Literal["waiting", "running", "paused", "broken"]
+    """waiting: no driver has connected. paused: its queues were stopped. broken: it broke a rule."""
+
     reason: str | None = Field(description="Why the balloon is broken; null when it is not.")
     memory_bytes: int | None = Field(description="The guest's memory; null while unknown.")
+    min_bytes: int = Field(description="The least that may be its target.")
+    max_bytes: int | None = Field(description="The most that may be its target; null while no bound is known.")
     target_bytes: int
+    """What the balloon is to hold."""
+
     actual_bytes: int = Field(description="What the driver last wrote to 'actual'.")
     held_frames: int = Field(description="Frames inflated and not yet deflated, by the requests that were served.")
     resident_bytes: int | None = Field(
@@ -56,26 +50,34 @@ class Balloon(Out):
     )
     reclaimed_bytes: int = Field(description="Running total of what giving frames back has freed, by the same account.")
     features: Features
-    resize: ResizeView | None
+    """Feature bits by their names."""
+
+    resize: ResizeView | None = Field(description="The newest; null before the first.")
     counters: dict[str, int]
+    """Running totals since the daemon started."""
 
 
 class BalloonList(Out):
     """All balloons."""
 
     balloons: list[Balloon]
+    """In the order in which they were added."""
 
 
 def balloon_view(service: BalloonService) -> Balloon:
     """Show a balloon as it is now."""
     device = service.device
     known = bool(service.memory.regions)
+    bounded = known or service.settings.memory is not None or service.settings.max is not None
+    current = service.resizing.current
     return Balloon(
         name=service.settings.name,
         transport=service.settings.transport,
         state=service.state_name,
         reason=service.broken_reason,
         memory_bytes=service.memory.size_bytes if known else None,
+        min_bytes=service.settings.min,
+        max_bytes=service.limit_bytes() if bounded else None,
         target_bytes=service.target_frames * FRAME_BYTES,
         actual_bytes=service.actual_frames * FRAME_BYTES,
         held_frames=device.frame_map.held_frames,
@@ -85,17 +87,6 @@ def balloon_view(service: BalloonService) -> Balloon:
             offered=feature_names(offered_features(service.settings)),
             negotiated=feature_names(service.negotiated_features),
         ),
-        resize=resize_view(service),
+        resize=resize_view(service, current) if current else None,
         counters=asdict(device.counters),
     )
-
-
-def feature_names(features: int) -> list[str]:
-    """Return the known feature bits by the names that the configuration uses."""
-    return [name for name, bit in _FEATURE_BITS.items() if features & bit]
-
-
-_FEATURE_BITS: Final[dict[str, int]] = {
-    **FEATURE_NAMES,
-    **{str(bit.name).lower().replace("_", "-"): bit for bit in RingFeature},
-}

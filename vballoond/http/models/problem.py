@@ -11,7 +11,16 @@ class Problem(Out):
     model_config = ConfigDict(extra="allow")
 
     type: str = "about:blank"
+    """Always about:blank."""
+
     title: str
+    """The status in words."""
+
     status: int
+    """The status of the answer."""
+
     detail: str
+    """What was wrong, where, and what would be right."""
+
     code: str
+    """The same for programs; it does not change."""
