@@ -82,7 +82,7 @@ class Configuration:
         if fd is None:
             return None
         try:
-            return read_settings_file(fd)
+            return read_settings_file(fd, Settings)
         except StateError as error:
             structlog.get_logger().error("kept configuration set aside", reason=str(error))
             return None

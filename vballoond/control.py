@@ -2,7 +2,11 @@
 
 from typing import Final, Protocol
 
+from .config.models import BalloonSettings
 from .errors import OperatorError
+from .service.balloon_service import BalloonService
+
+_NO_DAEMON: Final = OperatorError("these balloons are as they are", status=409, code="no-daemon")
 
 
 class Control(Protocol):
@@ -20,6 +24,20 @@ class Control(Protocol):
 
         Raises:
             OperatorError: It is wrong, and nothing has changed.
+        """
+
+    async def add(self, settings: BalloonSettings) -> BalloonService:
+        """Add a balloon at run time, and keep that it is there; return it.
+
+        Raises:
+            OperatorError: It cannot be had, and nothing has changed.
+        """
+
+    async def remove(self, name: str, *, force: bool) -> None:
+        """Remove a balloon, and keep that it is gone. ``force`` retires one that has a front-end.
+
+        Raises:
+            OperatorError: There is none, or it has a front-end; nothing has changed.
         """
 
     def restart(self) -> None:
@@ -41,6 +59,16 @@ class NoControl:
     async def reload(self) -> list[str]:
         """There is no configuration."""
         return []
+
+    async def add(self, settings: BalloonSettings) -> BalloonService:
+        """There is nowhere to add it to."""
+        del settings
+        raise _NO_DAEMON
+
+    async def remove(self, name: str, *, force: bool) -> None:
+        """There is nowhere to remove it from."""
+        del name, force
+        raise _NO_DAEMON
 
     def restart(self) -> None:
         """There is nobody else."""

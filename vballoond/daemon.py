@@ -3,28 +3,41 @@
 import asyncio
 import os
 import resource
+import secrets
 import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from typing import Final, Self
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Final, Self
 
 import structlog
 from aiohttp import web
 
-from .config.models import Settings
+from .at_run_time import AT_RUN_TIME, AtRunTime
+from .clock import Clock
+from .config.bounds import admit
+from .config.models import BalloonSettings, Settings
 from .configuration import CONFIGURATION, Configuration
 from .errors import OperatorError, StartError
+from .events.log import EventLog
 from .fleet import Fleet, ObserverFor
 from .holder.holder import Holder
 from .holder.no_holder import NoHolder
 from .http.app import build_app
 from .http.site import API, Site
+from .http.tokens import Tokens
 from .logs import configure_logs
 from .offload import Offload
 from .registry import Registry
-from .service.balloon_service import Observer
+from .runner.host_memory import ReadHost, read_proc
+from .runner.kept import POLICY
+from .runner.kept import begin as what_is_kept
+from .runner.kept import keep as keep_policy
+from .runner.runner import PolicyRunner
+from .service.balloon_service import BalloonService, Observer
 from .state.disk import Disk
 from .transport.vhost_user.left import sort_out
 from .watchdog import Watchdog, interval_of
@@ -50,6 +63,7 @@ class Daemon:
         observer_for: Gives a balloon's observer by its name, for tests and traces.
         holder: Has every descriptor for the process after this one, and those of the one before.
         configuration: Where ``settings`` are from, and can be read anew; None: they stay as they are.
+        read_host: Reads the host's memory, for policies.
 
     Raises:
         StartError: On entering: a port, a socket, a token file or the state directory cannot be had.
@@ -61,6 +75,7 @@ class Daemon:
         observer_for: ObserverFor = _no_observer,
         holder: Holder | NoHolder | None = None,
         configuration: Configuration | None = None,
+        read_host: ReadHost = read_proc,
     ) -> None:
         self.registry: Final = Registry()
         self.restarting: Final = asyncio.Event()
@@ -69,9 +84,14 @@ class Daemon:
         self._holder: Final = holder or NoHolder()
         self._configuration: Final = configuration or Configuration(lambda: settings, self._holder)
         self._observer_for: Final = observer_for
+        self._read_host: Final = read_host
         self._reloading: Final = asyncio.Lock()
         self._stack: Final = AsyncExitStack()
         self._site: Final = Site(self._holder)
+        self._at_run_time: Final = AtRunTime(self._holder)
+        self._remembering: Final[set[asyncio.Task[None]]] = set()
+        self.events: Final = EventLog(secrets.token_hex(4), lambda: datetime.now(UTC))
+        """What happens to balloons."""
 
     async def __aenter__(self) -> Self:
         async with self._stack:
@@ -83,18 +103,31 @@ class Daemon:
             await self._listen(inherited.pop(API, None), again=again)
             if (configuration := inherited.pop(CONFIGURATION, None)) is not None:
                 os.close(configuration)
+            at_run_time_fd = inherited.pop(AT_RUN_TIME, None)
+            policy_fd = inherited.pop(POLICY, None)
             self.disk = Disk(self._settings.state.directory, self.offload, again=again)
             self._stack.push_async_callback(self.disk.close)
-            self.fleet = Fleet(self.registry, self.offload, self._holder, self.disk, self._observer_for)
+            self._at_run_time.begin(at_run_time_fd, self.disk.content.added)
+            self.policies = self._make_policies(policy_fd)
+            self.fleet = Fleet(
+                *(self.registry, self.offload, self._holder, self.disk, self._observer_for, self.events),
+                self._remember_soon,
+            )
             self._stack.push_async_callback(self.fleet.close)
-            await self.fleet.open(self._settings.balloon, sort_out(inherited), again=again)
+            configured = self._at_run_time.left_of(self._settings.balloon)
+            added = self._at_run_time.beside(self._settings.balloon)
+            await self.fleet.open(configured, sort_out(inherited), added, again=again)
             await self._configuration.keep(self._settings)
+            await self._at_run_time.keep()
+            self.policies.start(again=again)
+            self._stack.push_async_callback(self.policies.close)
             self._stack.push_async_callback(self._site.close)
             await self._site.serve(self._make_app)
             self._opened = self._stack.pop_all()
         return self
 
     async def __aexit__(self, *details: object) -> None:
+        await asyncio.gather(*self._remembering)
         await self._opened.aclose()
 
     @property
@@ -116,7 +149,44 @@ class Daemon:
 
     async def remember(self) -> None:
         """Return once what is set now is on disk, or cannot be: ``disk.problem`` says."""
-        await self.disk.keep(self.fleet.kept())
+        await self.disk.keep(replace(self.fleet.kept(), **self._kept_beside))
+
+    @property
+    def _kept_beside(self) -> dict[str, Any]:
+        return {"added": self._at_run_time.added, "policy": self.policies.kept().data()}
+
+    async def add(self, settings: BalloonSettings) -> BalloonService:
+        """Add a balloon at run time, and keep that it is there; return it.
+
+        Raises:
+            OperatorError: It is outside of what the configuration allows, or cannot be had; nothing has changed.
+        """
+        async with self._reloading:
+            admitted = admit(settings, self._settings.http, self._at_run_time.added)
+            service = await self.fleet.add(admitted)
+            self._at_run_time.add(admitted)
+            await self._keep_what_is_there()
+        return service
+
+    async def remove(self, name: str, *, force: bool) -> None:
+        """Remove a balloon, and keep that it is gone. ``force`` retires one that has a front-end.
+
+        Raises:
+            OperatorError: There is none, or it has a front-end; nothing has changed.
+        """
+        async with self._reloading:
+            await self.fleet.remove(name, force=force)
+            self._at_run_time.remove(name)
+            await self._keep_what_is_there()
+
+    async def _keep_what_is_there(self) -> None:
+        await self._at_run_time.keep()
+        await self.remember()
+
+    def _remember_soon(self) -> None:
+        task = asyncio.get_running_loop().create_task(self.remember(), name="remember")
+        self._remembering.add(task)
+        task.add_done_callback(self._remembering.discard)
 
     async def reload(self) -> list[str]:
         """Read the configuration anew and follow it; return what was done, for people.
@@ -124,24 +194,27 @@ class Daemon:
         Raises:
             OperatorError: It is wrong, and nothing has changed.
         """
+        began_s = asyncio.get_running_loop().time()
         async with self._reloading:
             try:
                 settings = self._configuration.read()
             except StartError as error:
                 detail = f"nothing was changed: {error.detail}"
                 raise OperatorError(detail, status=422, code="bad-configuration") from error
-            done = await self.fleet.apply(settings.balloon)
+            self._at_run_time.configured_anew(settings.balloon)
+            done = await self.fleet.apply([*settings.balloon, *self._at_run_time.beside(settings.balloon)])
             done += await self._follow_the_rest(settings)
             self._settings = settings
             self._configuration.problem = None
             await self._configuration.keep(settings)
-            await self.remember()
-        for line in done:
-            structlog.get_logger().info("reloaded", what=line)
+            await self._keep_what_is_there()
+        duration_s = round(asyncio.get_running_loop().time() - began_s, 6)
+        structlog.get_logger().info("reloaded", what=done, duration_s=duration_s)
         return done
 
     async def _follow_the_rest(self, settings: Settings) -> list[str]:
         done = []
+        done += await self.policies.follow(settings.policy)
         if settings.log != self._settings.log:
             configure_logs(settings.log.level)
             done.append(f"log level {settings.log.level}")
@@ -170,8 +243,20 @@ class Daemon:
         """Whether a process after this one can go on with what guests need, as far as is known."""
         return self._holder.alive and self._holder.capacity != 0
 
-    def _make_app(self, hosts: frozenset[str] | None, token: str | None) -> web.Application:
-        return build_app(self.registry, self.offload, self._holder, self, hosts=hosts, token=token)
+    def _make_app(self, hosts: frozenset[str] | None, tokens: Tokens) -> web.Application:
+        return build_app(
+            *(self.registry, self.offload, self._holder, self, self.events, self.policies), hosts=hosts, tokens=tokens
+        )
+
+    def _make_policies(self, left_fd: int | None) -> PolicyRunner:
+        return PolicyRunner(
+            *(self._settings.policy, self.registry, self.offload, self.events),
+            Clock(asyncio.get_running_loop().time),
+            left=what_is_kept(left_fd, self.disk.content.policy),
+            read_host=self._read_host,
+            keep=lambda kept: keep_policy(kept, self._holder),
+            remember=self.remember,
+        )
 
     async def _listen(self, left_fd: int | None, *, again: bool) -> None:
         # What is opened here is closed by whoever closes the site, or when entering fails.

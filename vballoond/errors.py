@@ -4,6 +4,7 @@
     ├── GuestError          the driver broke the specification: its balloon breaks, nothing else does
     ├── FrontEndError       a VM monitor asked for what cannot be done: the message is refused, the connection stays
     ├── StateError          what an earlier process kept cannot be used: it is set aside and reported
+    ├── PolicyError         a script of a policy failed or asked for what means nothing: nothing changes, it is told
     └── OperatorError       the API or the configuration was used wrongly; carries what the answer needs
         └── StartError      the daemon cannot start; carries the exit status
 
@@ -27,6 +28,10 @@ class FrontEndError(VballoondError):
 
 class StateError(VballoondError):
     """What an earlier process kept, or was to keep, cannot be used; the message says why."""
+
+
+class PolicyError(VballoondError):
+    """A policy's script cannot be loaded, raised, or returned what means nothing; the message is for its author."""
 
 
 class OperatorError(VballoondError):

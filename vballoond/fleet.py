@@ -12,7 +12,7 @@ Rules of this file:
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -25,7 +25,9 @@ from protocol.balloon.page_frames import FRAME_BYTES
 
 from .clock import Clock
 from .config.models import BalloonSettings
-from .errors import StartError, StateError
+from .errors import OperatorError, StartError, StateError
+from .events.log import EventLog
+from .firecracker.firecracker_sockets import FirecrackerSockets
 from .holder.holder import Holder
 from .holder.no_holder import NoHolder
 from .offload import Offload
@@ -41,18 +43,23 @@ if TYPE_CHECKING:
 
 ObserverFor = Callable[[str], Observer | None]
 
-_APPLIED_WHILE_RUNNING: Final = frozenset(
-    {"features", "ring", "stats_interval_s", "discard", "require_sealed_memory", "min", "max", "memory"}
-)
-"""Keys of a virtual machine's balloon that can change under it; features and ring count from the next connection on."""
+_APPLIED_WHILE_RUNNING: Final = {
+    "vhost-user": frozenset(
+        {"features", "ring", "stats_interval_s", "discard", "require_sealed_memory", "min", "max", "memory"}
+        | {"firecracker_socket", "shares", "priority"}
+    ),
+    "in-process": frozenset({"firecracker_socket", "shares", "priority"}),
+}
+"""Keys of a balloon that can change under its guest; features and ring count from the next connection on."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Running:
-    """A balloon with what reaches its guest."""
+    """A balloon with what reaches its guest, and the settings that it was given; what it has now was set since."""
 
     service: BalloonService
     reached_by: "Listener | InProcessGuest"
+    configured: BalloonSettings
 
     async def stop(self) -> None:
         await self.reached_by.stop()
@@ -68,29 +75,47 @@ class Fleet:
         holder: Has every descriptor for the process after this one.
         disk: Has what was set at run time.
         observer_for: Gives a balloon's observer by its name.
+        events: Is told what happens to balloons.
+        moved: Called where a target was moved by the daemon itself.
     """
 
     def __init__(
-        self, registry: Registry, offload: Offload, holder: Holder | NoHolder, disk: Disk, observer_for: ObserverFor
+        self,
+        registry: Registry,
+        offload: Offload,
+        holder: Holder | NoHolder,
+        disk: Disk,
+        observer_for: ObserverFor,
+        events: EventLog,
+        moved: Callable[[], None],
     ) -> None:
         self._registry: Final = registry
         self._offload: Final = offload
         self._holder: Final = holder
         self._disk: Final = disk
         self._observer_for: Final = observer_for
+        self._events: Final = events
+        self._moved: Final = moved
         self._running: Final[dict[str, _Running]] = {}
         self._missing: Final[dict[str, str]] = {}
         self._retired: Final[dict[asyncio.Task[None], _Running]] = {}
+        self._firecracker: Final = FirecrackerSockets(self._remember, holder)
         self._serials: Iterator[int] = count(1)
 
     async def open(
-        self, configured: Iterable[BalloonSettings], left: Mapping[str, LeftBalloon], *, again: bool = False
+        self,
+        configured: Sequence[BalloonSettings],
+        left: Mapping[str, LeftBalloon],
+        added: Iterable[BalloonSettings] = (),
+        *,
+        again: bool = False,
     ) -> None:
         """Begin with the balloons of the configuration, and with what was left of others.
 
         Args:
             configured: What there is to be.
             left: What an earlier process left.
+            added: What there is to be beside the configuration. One that cannot be had is a problem, and no error.
             again: Whether there was an earlier process. Then one that cannot be had is a problem, and no error.
 
         Raises:
@@ -98,12 +123,16 @@ class Fleet:
         """
         self._serials = count(max((balloon.last_serial for balloon in left.values()), default=0) + 1)
         remaining = dict(left)
-        for settings in configured:
-            own = remaining.pop(settings.name, LeftBalloon()) if settings.transport == "vhost-user" else LeftBalloon()
-            if again:
-                await self._try(settings, own)
+        needed = () if again else configured
+        for settings in [*configured, *added]:
+            own = remaining.pop(settings.name, LeftBalloon())
+            if settings.transport != "vhost-user":
+                remaining[settings.name] = replace(own, firecracker=None)
+                own = LeftBalloon(firecracker=own.firecracker)
+            if settings in needed:
+                await self._add(settings, own, needed=True)
             else:
-                await self._add(settings, own)
+                await self._try(settings, own)
             for connection in own.retired:
                 await self._see_off_left(settings.name, connection)
         for name, balloon in remaining.items():
@@ -114,6 +143,7 @@ class Fleet:
 
     async def close(self) -> None:
         """End everything, and leave nothing behind."""
+        await self._firecracker.close_all()
         for task, running in list(self._retired.items()):
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -136,9 +166,12 @@ class Fleet:
     @property
     def problems(self) -> dict[str, str]:
         """Why a balloon that is configured is not there, or nobody can connect to it, by its name."""
+        return self._firecracker.problems | self._missing | self._deaf
+
+    @property
+    def _deaf(self) -> dict[str, str]:
         reached = {name: running.reached_by for name, running in self._running.items()}
-        deaf = {name: by.problem for name, by in reached.items() if isinstance(by, Listener) and by.problem is not None}
-        return self._missing | deaf
+        return {name: by.problem for name, by in reached.items() if isinstance(by, Listener) and by.problem is not None}
 
     async def apply(self, configured: Iterable[BalloonSettings]) -> list[str]:
         """Run these balloons and no others; return what was done and what could not be, for people."""
@@ -151,32 +184,80 @@ class Fleet:
             running = self._running.get(name)
             if running is None:
                 done.append(await self._try(settings))
-            elif running.service.settings != settings:
+            elif running.configured != settings:
                 done.append(await self._change(running, settings))
-        return done + [await self._mend(name) for name in self.problems if name not in self._missing]
+        done += [await self._mend(name) for name in self._deaf]
+        return done + await self._firecracker.mend()
+
+    async def add(self, settings: BalloonSettings) -> BalloonService:
+        """Add a balloon; return it.
+
+        Raises:
+            OperatorError: 409, there is one of this name, or it cannot be had; nothing has changed.
+        """
+        name = settings.name
+        if name in self._running or name in self._missing:
+            there_is = f"there is a balloon {name!r} already"
+            raise OperatorError(
+                f"{there_is}, which cannot be had: {self._missing[name]}" if name in self._missing else there_is,
+                status=409,
+                code="name-taken",
+            )
+        try:
+            await self._add(settings, needed=True)
+        except StartError as error:
+            raise OperatorError(error.detail, status=409, code="cannot-be-added") from error
+        return self._registry.find(name)
+
+    async def remove(self, name: str, *, force: bool) -> str:
+        """Remove a balloon; return what was done. ``force`` retires one that has a front-end.
+
+        Raises:
+            OperatorError: There is none (404), or a front-end is connected (409).
+        """
+        if self._missing.pop(name, None) is not None:
+            return f"balloon {name!r} removed"
+        self._registry.find(name)
+        reached_by = self._running[name].reached_by
+        if isinstance(reached_by, Listener) and reached_by.occupied and not force:
+            raise OperatorError(
+                f"a front-end is connected to balloon {name!r}, and closing its connection could cost the VM its life: "
+                "stop the VM, or have the balloon retired with ?force=true",
+                status=409,
+                code="connected",
+            )
+        return await self._retire(name)
 
     def kept(self) -> DiskState:
         """Return what was set at run time, as it is to be found on disk."""
         before = self._disk.content.balloons
         missing = {name: before[name] for name in self._missing if name in before}
-        present = {service.settings.name: _kept(service) for service in self._registry}
+        present = {name: _kept(running) for name, running in self._running.items()}
         return replace(self._disk.content, balloons=missing | present)
 
-    async def _add(self, settings: BalloonSettings, left: LeftBalloon | None = None) -> None:
+    async def _remember(self) -> None:
+        await self._disk.keep(self.kept())
+
+    async def _add(self, settings: BalloonSettings, left: LeftBalloon | None = None, *, needed: bool = False) -> None:
         service = self._service(settings)
         service.start()
         try:
+            await self._firecracker.listen(service, left.firecracker if left else None, needed=needed)
             reached_by = await self._reach(service, left)
         except BaseException:
+            await self._firecracker.close(settings.name)
             await service.stop()
             raise
-        self._running[settings.name] = _Running(service, reached_by)
+        self._running[settings.name] = _Running(service, reached_by, settings)
         self._registry.add(service)
+        self._events.publish("balloon-added", settings.name)
         self._set_again(service)
+        await self._firecracker.serve(settings.name)
 
     def _service(self, settings: BalloonSettings) -> BalloonService:
         clock = Clock(asyncio.get_running_loop().time)
-        return BalloonService(settings, clock, self._offload, self._observer_for(settings.name))
+        observer = self._observer_for(settings.name)
+        return BalloonService(settings, clock, self._offload, observer, self._events, self._moved)
 
     async def _reach(self, service: BalloonService, left: LeftBalloon | None) -> "Listener | InProcessGuest":
         if service.settings.transport == "vhost-user":
@@ -197,16 +278,22 @@ class Fleet:
     def _set_again(self, service: BalloonService) -> None:
         """Set what had been set at run time."""
         kept = self._disk.content.balloons.get(service.settings.name, KeptBalloon())
+        if kept.features is not None:
+            service.change_settings(service.settings.model_copy(update={"features": kept.features}))
         if kept.stats_interval_s is not None:
             service.set_statistics_interval(kept.stats_interval_s)
         if kept.target_bytes is not None and kept.target_bytes != service.target_frames * FRAME_BYTES:
             service.set_target(min(kept.target_bytes, service.limit_bytes()) // FRAME_BYTES)
 
     async def _change(self, running: _Running, settings: BalloonSettings) -> str:
-        before = running.service.settings
+        before = running.configured
         differ = {key for key in BalloonSettings.model_fields if getattr(before, key) != getattr(settings, key)}
-        if settings.transport == before.transport == "vhost-user" and differ <= _APPLIED_WHILE_RUNNING:
-            running.service.change_settings(settings)
+        if differ <= _APPLIED_WHILE_RUNNING[settings.transport]:
+            set_since = {} if "features" in differ else {"features": running.service.settings.features}
+            running.service.change_settings(settings.model_copy(update=set_since))
+            self._running[settings.name] = replace(running, configured=settings)
+            await self._firecracker.follow(running.service)
+            self._events.publish("balloon-changed", settings.name, keys=sorted(differ))
             return f"balloon {settings.name!r} changed: {', '.join(sorted(differ))}"
         retired = await self._retire(settings.name)
         return f"{', '.join(sorted(differ))} of {settings.name!r} changed: {retired}; {await self._try(settings)}"
@@ -237,11 +324,14 @@ class Fleet:
     async def _retire(self, name: str) -> str:
         running = self._running.pop(name)
         self._registry.remove(name)
+        await self._firecracker.close(name)
         if isinstance(running.reached_by, Listener) and running.reached_by.occupied:
             running.reached_by.retire()
             self._see_off_soon(running)
+            self._events.publish("balloon-retired", name)
             return f"balloon {name!r} retired: its front-end is served until it goes"
         await running.stop()
+        self._events.publish("balloon-removed", name)
         return f"balloon {name!r} removed"
 
     def _see_off_soon(self, running: _Running) -> None:
@@ -269,20 +359,24 @@ class Fleet:
         service.retire()
         listener = Listener(service, self._holder, LeftBalloon(connection=left), self._serials)
         await listener.start()
-        self._see_off_soon(_Running(service, listener))
+        self._see_off_soon(_Running(service, listener, settings))
         service.log.info("balloon of an earlier process retired")
 
     def _discard_socket(self, name: str, left: LeftBalloon) -> None:
+        self._firecracker.forget(name, left.firecracker)
         if left.listener is not None:
             discard(left.listener)
             self._holder.remove([listener_name(name)])
         self._holder.remove(left.stale)
 
 
-def _kept(service: BalloonService) -> KeptBalloon:
-    interval_s = service.statistics_interval_s
+def _kept(running: _Running) -> KeptBalloon:
+    service, configured = running.service, running.configured
+    interval_s, features = service.statistics_interval_s, service.settings.features
     return KeptBalloon(
-        service.target_frames * FRAME_BYTES, interval_s if interval_s != service.settings.stats_interval_s else None
+        service.target_frames * FRAME_BYTES,
+        interval_s if interval_s != configured.stats_interval_s else None,
+        features if features != configured.features else None,
     )
 
 

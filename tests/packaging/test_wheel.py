@@ -26,7 +26,9 @@ def test_its_top_level_is_the_three_packages(wheel: Path) -> None:
 
 
 def test_it_brings_the_scenarios(wheel: Path) -> None:
-    assert "guest_driver/workload/scenarios/desktop.toml" in zipfile.ZipFile(wheel).namelist()
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "guest_driver/workload/scenarios/desktop.toml" in names
+    assert "vballoond/lab/simulation/scenarios/fifty.toml" in names
 
 
 def test_it_runs_from_anywhere(wheel: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from support.fake_holder import FakeHolder
 
 from protocol.virtio import RingFeature
 from vballoond.config.models import BalloonSettings
+from vballoond.events.log import EventLog
 from vballoond.fleet import Fleet
 from vballoond.offload import Offload
 from vballoond.registry import Registry
@@ -30,7 +32,11 @@ class Life:
         self.holder: Final = holder
         self.registry: Final = Registry()
         self.disk: Final = Disk(directory, offload)
-        self.fleet: Final = Fleet(self.registry, offload, holder, self.disk, lambda _: None)
+        self.events: Final = EventLog("life", lambda: datetime.now(UTC))
+        self.moved: Final[list[None]] = []
+        self.fleet: Final = Fleet(
+            *(self.registry, offload, holder, self.disk, lambda _: None, self.events), lambda: self.moved.append(None)
+        )
 
     async def open(self, *configured: BalloonSettings, again: bool = False, settle: bool = True) -> None:
         await self.fleet.open(configured, sort_out(self.holder.inherited()), again=again)

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from support.command import environment, kill_all
 
-_PATIENCE_S: Final = 150.0
+_PATIENCE_S: Final = 60.0
 _CONTROLS: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 
 
@@ -78,7 +78,7 @@ class Terminal:
 async def terminal(*arguments: object, columns: int = 80, lines: int = 24, **env: str) -> AsyncIterator[Terminal]:
     """The command on a terminal; killed where the test leaves it so."""
     ours, theirs = pty.openpty()
-    kept = {name: value for name, value in environment().items() if name not in ("COLUMNS", "NO_COLOR")}
+    kept = {name: value for name, value in environment().items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
     fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
     os.set_blocking(ours, False)
     process = await asyncio.create_subprocess_exec(

@@ -101,10 +101,12 @@ async def test_a_reload_follows_the_configuration_and_says_what_it_did(file: Fil
         with capture_logs() as logs:
             done = await daemon.reload()
         assert done == ["balloon 'vm1' removed", "balloon 'vm2' added"]
-        assert [line["what"] for line in logs if line["event"] == "reloaded"] == done
+        assert [line["what"] for line in logs if line["event"] == "reloaded"] == [done]
         assert [service.settings.name for service in daemon.registry] == ["vm2"]
         assert daemon.disk.content.balloons.keys() == {"vm2"}
-        assert [balloon.name for balloon in read_settings_file(holder.files["configuration"]).balloon] == ["vm2"]
+        assert [balloon.name for balloon in read_settings_file(holder.files["configuration"], Settings).balloon] == [
+            "vm2"
+        ]
         assert await daemon.reload() == []
 
 
@@ -131,7 +133,7 @@ async def test_a_reload_of_what_is_wrong_changes_nothing(file, holder, tmp_path,
         assert not (tmp_path / "vm2.sock").exists()
         assert await readiness(api, 200) == []
         fd = holder.files["configuration"]
-        assert read_settings_file(fd).balloon == (file.balloons[0],)
+        assert read_settings_file(fd, Settings).balloon == (file.balloons[0],)
 
 
 async def test_where_and_for_whom_the_api_is_and_where_state_is_count_later(file: File, holder, tmp_path) -> None:
@@ -311,3 +313,81 @@ async def test_a_failed_start_leaves_nothing_with_the_holder_that_is_in_the_way(
             pytest.fail("it started")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["state", "vm1.sock"]
     holder.close()
+
+
+# Balloons of run time.
+
+
+def bounded(file: File, tmp_path: Path) -> Path:
+    """Allow balloons to be added; return where they may listen."""
+    directory = tmp_path / "added"
+    directory.mkdir()
+    file.sections["http"]["socket_directory"] = directory
+    return directory
+
+
+ADDED = {"name": "vm9", "transport": "vhost-user", "socket": "vm9.sock", "max": "1GiB"}
+
+
+async def test_a_balloon_is_added_and_removed_through_the_api(file: File, holder, tmp_path: Path) -> None:
+    directory = bounded(file, tmp_path)
+    async with running(file, holder) as (_, api):
+        answer = await api.ask("POST", "/v1/balloons", json=ADDED)
+        assert (answer.status, answer.headers["Location"]) == (201, "/v1/balloons/vm9")
+        assert (answer.json()["name"], answer.json()["state"]) == ("vm9", "waiting")
+        assert (directory / "vm9.sock").is_socket()
+        assert (await api.ask("DELETE", "/v1/balloons/vm9")).status == 204
+        assert not (directory / "vm9.sock").exists()
+        await api.refused("DELETE", "/v1/balloons/vm9", 404, "no-such-balloon")
+
+
+async def test_what_may_not_be_added_is_refused_and_nothing_has_changed(file: File, holder) -> None:
+    async with running(file, holder) as (daemon, api):
+        await api.refused("POST", "/v1/balloons", 422, "no-socket-directory", json=ADDED)
+        await api.refused("POST", "/v1/balloons", 400, "invalid-body", json={**ADDED, "colour": 1})
+        await api.refused("DELETE", "/v1/balloons/vm1?force=maybe", 400, "bad-query")
+        assert [service.settings.name for service in daemon.registry] == ["vm1"]
+
+
+async def test_what_was_added_outlives_the_worker_with_its_target(file: File, holder, tmp_path: Path) -> None:
+    bounded(file, tmp_path)
+    async with running(file, holder) as (_, api):
+        await api.ask("POST", "/v1/balloons", json=ADDED)
+        await api.patch("/v1/balloons/vm9", {"target_mib": 7}, 202)
+        await api.ask("DELETE", "/v1/balloons/vm1")
+        successor = holder.successor()
+    async with running(file, successor) as (daemon, api):
+        assert [service.settings.name for service in daemon.registry] == ["vm9"]
+        assert (await api.get("/v1/balloons/vm9"))["target_bytes"] == 7 << 20
+        await daemon.reload()
+        assert sorted(service.settings.name for service in daemon.registry) == ["vm1", "vm9"]
+
+
+async def test_what_was_added_outlives_everything_with_its_target(file: File, tmp_path: Path) -> None:
+    bounded(file, tmp_path)
+    async with running(file, NoHolder()) as (_, api):
+        await api.ask("POST", "/v1/balloons", json=ADDED)
+        await api.patch("/v1/balloons/vm9", {"target_mib": 7}, 202)
+        await api.ask("DELETE", "/v1/balloons/vm1")
+    async with running(file, NoHolder()) as (daemon, api):
+        # A first start follows the configuration, so what that names is there again.
+        assert [service.settings.name for service in daemon.registry] == ["vm1", "vm9"]
+        assert (await api.get("/v1/balloons/vm9"))["target_bytes"] == 7 << 20
+
+
+async def test_a_configuration_that_names_what_was_added_counts_from_then_on(file: File, holder, tmp_path) -> None:
+    directory = bounded(file, tmp_path)
+    async with running(file, holder) as (daemon, api):
+        await api.ask("POST", "/v1/balloons", json=ADDED)
+        file.balloons.append(file.vm(directory, "vm9", max="2GiB"))
+        assert await daemon.reload() == ["balloon 'vm9' changed: max"]
+        file.balloons.pop()
+        assert await daemon.reload() == ["balloon 'vm9' removed"]
+
+
+async def test_a_target_that_the_daemon_moves_by_itself_is_the_one_that_is_kept(file: File) -> None:
+    async with running(file, NoHolder()) as (daemon, api):
+        await api.patch("/v1/balloons/vm1", {"target_mib": 64, "settle": True, "deadline_s": 0.01}, 202, wait=30)
+        assert (await api.get("/v1/balloons/vm1"))["resize"]["outcome"] == "settled"
+        await asyncio.gather(*daemon._remembering)
+        assert daemon.disk.content.balloons["vm1"].target_bytes == 0

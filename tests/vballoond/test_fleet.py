@@ -533,3 +533,103 @@ async def test_ending_before_a_connection_is_taken_up_leaves_nothing(path: Path)
         await running.front_end.ended()
         assert lives.holder.names == []
     assert open_descriptors() == before
+
+
+# Through the API.
+
+
+async def test_a_balloon_is_added_and_removed_at_run_time(path: Path, holder: FakeHolder) -> None:
+    async with life(holder) as first:
+        await first.open()
+        service = await first.fleet.add(vm(path))
+        assert service is first.service("vm1")
+        async with connected(path) as running:
+            await running.inflate()
+        await first.settled()
+        assert await first.fleet.remove("vm1", force=False) == "balloon 'vm1' removed"
+        assert first.names == []
+        assert not path.exists()
+
+
+async def test_a_balloon_with_a_front_end_is_removed_by_force_only_and_then_retired(path, holder) -> None:
+    async with life(holder) as first:
+        await first.open(vm(path))
+        async with connected(path) as running:
+            with pytest.raises(OperatorError, match="a front-end is connected") as caught:
+                await first.fleet.remove("vm1", force=False)
+            assert (caught.value.status, caught.value.code) == (409, "connected")
+            assert first.names == ["vm1"]
+            await running.inflate()
+            assert "retired" in await first.fleet.remove("vm1", force=True)
+            assert first.names == []
+            await running.inflate()
+        await first.settled()
+
+
+async def test_a_modelled_guest_is_removed_though_it_runs(holder: FakeHolder) -> None:
+    async with life(holder) as first:
+        await first.open(model())
+        assert await first.fleet.remove("demo", force=False) == "balloon 'demo' removed"
+        assert first.names == []
+
+
+async def test_a_name_is_there_once(path: Path, holder: FakeHolder) -> None:
+    async with life(holder) as first:
+        await first.open(vm(path))
+        with pytest.raises(OperatorError, match="there is a balloon 'vm1' already") as caught:
+            await first.fleet.add(vm(path.with_name("other.sock")))
+        assert (caught.value.status, caught.value.code) == (409, "name-taken")
+
+
+async def test_what_cannot_be_added_is_an_answer_and_leaves_nothing(path: Path, holder: FakeHolder) -> None:
+    async with life(holder) as first:
+        await first.open(vm(path))
+        with pytest.raises(OperatorError) as caught:
+            await first.fleet.add(vm(path, "vm2"))
+        assert (caught.value.status, caught.value.code) == (409, "cannot-be-added")
+        assert (first.names, first.fleet.problems) == (["vm1"], {})
+
+
+async def test_a_balloon_that_could_not_be_had_can_be_removed(path: Path, holder: FakeHolder) -> None:
+    async with life(holder) as first:
+        await first.open()
+        await first.apply(vm(path / "nowhere"))
+        assert first.fleet.problems.keys() == {"vm1"}
+        with pytest.raises(OperatorError, match="which cannot be had"):
+            await first.fleet.add(vm(path))
+        await first.fleet.remove("vm1", force=False)
+        assert first.fleet.problems == {}
+        with pytest.raises(OperatorError, match="there is no balloon 'vm1'"):
+            await first.fleet.remove("vm1", force=False)
+
+
+async def test_one_that_was_added_and_cannot_be_had_again_keeps_no_daemon_from_starting(path, holder) -> None:
+    async with life(holder) as first:
+        await first.fleet.open([vm(path)], {}, [vm(path / "nowhere", "vm2")])
+        assert (first.names, first.fleet.problems.keys()) == (["vm1"], {"vm2"})
+
+
+async def test_what_becomes_of_balloons_is_told(path: Path, holder: FakeHolder) -> None:
+    async with life(holder) as first:
+        await first.open(vm(path))
+        await first.apply(vm(path, stats_interval_s=3))
+        async with connected(path):
+            await first.apply()
+        await first.settled()
+        await first.fleet.add(model())
+        await first.fleet.remove("demo", force=False)
+        events, _ = first.events.behind("life-0")
+        told = [(event.kind, event.balloon) for event in events if event.kind.startswith("balloon-")]
+        assert told == [
+            ("balloon-added", "vm1"),
+            ("balloon-changed", "vm1"),
+            ("balloon-retired", "vm1"),
+            ("balloon-added", "demo"),
+            ("balloon-removed", "demo"),
+        ]
+        kinds = [event.kind for event in events if event.balloon == "vm1"]
+        assert [kind for kind in kinds if kind in ("connected", "negotiated", "disconnected")] == [
+            "connected",
+            "negotiated",
+            "disconnected",
+        ]

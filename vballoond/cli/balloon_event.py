@@ -93,6 +93,23 @@ def _statistics(event: BalloonEvent) -> str:
     return ", ".join(f"{tag.removesuffix('_memory')} {format_size(value)}" for tag, value in named) or "statistics"
 
 
+def _policy(event: BalloonEvent) -> str:
+    moves = [
+        f"{each['balloon']} {format_size(each['from_bytes'])} -> {format_size(each['target_bytes'])} ({each['reason']})"
+        for each in event.data["decisions"]
+    ]
+    alerts = [f"{each['balloon'] or 'host'}: {each['message']}" for each in event.data["alerts"]]
+    problem = event.data["problem"]
+    said = [*moves, *alerts, *([problem.splitlines()[0]] if problem else [])]
+    return f"policy {event.data['policy']}: {'; '.join(said)}"
+
+
+def _reservation(event: BalloonEvent) -> str:
+    reservation = event.data["reservation"]
+    why = f": {reservation['reason']}" if reservation["reason"] else ""
+    return f"reservation {reservation['id']} of {format_size(reservation['bytes'])} {reservation['state']}{why}"
+
+
 _SENTENCES: Final[dict[str, Callable[[BalloonEvent], str]]] = {
     "balloon-added": _always("added"),
     "balloon-removed": _always("removed"),
@@ -115,5 +132,7 @@ _SENTENCES: Final[dict[str, Callable[[BalloonEvent], str]]] = {
         f"target {format_size(event.data['target_bytes'])} is more than fits: {format_size(event.data['limit_bytes'])}"
     ),
     "statistics": _statistics,
+    "policy": _policy,
+    "reservation": _reservation,
     "events-lost": _always("events before this are missing: whoever follows them reads everything again"),
 }

@@ -98,9 +98,14 @@ class Client:
         """GET ``path``."""
         return self._ask("GET", path, None, {}, self.timeout_s)
 
-    def post(self, path: str, body: dict[str, Any] | None = None) -> Answer:
-        """POST ``body``, or nothing, to ``path``."""
-        return self._ask("POST", path, body, {}, self.timeout_s)
+    def post(self, path: str, body: dict[str, Any] | None = None, wait_s: float | None = None) -> Answer:
+        """POST ``body``, or nothing, to ``path``; wait for the outcome for ``wait_s`` at most where it is given."""
+        headers = {} if wait_s is None else {"Prefer": f"wait={wait_s:g}"}
+        return self._ask("POST", path, body, headers, self.timeout_s + (wait_s or 0))
+
+    def put(self, path: str, body: dict[str, Any]) -> Answer:
+        """PUT ``body`` to ``path``."""
+        return self._ask("PUT", path, body, {}, self.timeout_s)
 
     def delete(self, path: str) -> Answer:
         """DELETE ``path``."""

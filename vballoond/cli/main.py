@@ -11,7 +11,20 @@ import typer
 
 from . import experiment
 from .client import ClientError
-from .commands import balloons, frames, guest, history, lifecycle, resize, simulate, sweep, watch
+from .commands import (
+    balloons,
+    frames,
+    guest,
+    history,
+    lifecycle,
+    policy,
+    record,
+    reserve,
+    resize,
+    simulate,
+    sweep,
+    watch,
+)
 from .output import fail_with
 
 app = typer.Typer(
@@ -33,6 +46,9 @@ _COMMANDS: Final[dict[str, Callable[..., Any]]] = {
     "hinting": guest.hinting,
     "add": balloons.add,
     "remove": balloons.remove,
+    "reserve": reserve.reserve,
+    "reservations": reserve.reservations,
+    "record": record.record,
     "reload": lifecycle.reload,
     "restart": lifecycle.restart,
     "simulate": simulate.simulate,
@@ -41,6 +57,7 @@ _COMMANDS: Final[dict[str, Callable[..., Any]]] = {
 
 for _name, _command in _COMMANDS.items():
     app.command(_name)(_command)
+app.add_typer(policy.app, name="policy")
 app.add_typer(experiment.app, name="experiment")
 
 

@@ -67,20 +67,31 @@ def _relative_to(base: Path, settings: Settings) -> Settings:
     http = settings.http
     if http.token_file is not None:
         http = http.model_copy(update={"token_file": base / http.token_file})
+    if http.read_token_file is not None:
+        http = http.model_copy(update={"read_token_file": base / http.read_token_file})
+    if http.socket_directory is not None:
+        http = http.model_copy(update={"socket_directory": base / http.socket_directory})
     if http.listen.removeprefix("unix:") not in ("", http.listen):
         http = http.model_copy(update={"listen": f"unix:{base / http.listen.removeprefix('unix:')}"})
     state = settings.state
     if state.directory is not None:
         state = state.model_copy(update={"directory": base / state.directory})
+    policy = settings.policy
+    if policy.directory is not None:
+        policy = policy.model_copy(update={"directory": base / policy.directory})
     balloons = tuple(_balloon_relative_to(base, balloon) for balloon in settings.balloon)
-    refuse_repeated("balloons with the socket", [str(balloon.socket) for balloon in balloons if balloon.socket])
-    return settings.model_copy(update={"http": http, "state": state, "balloon": balloons})
+    refuse_repeated("balloons with the socket", [str(socket) for balloon in balloons for socket in _sockets(balloon)])
+    return settings.model_copy(update={"http": http, "state": state, "policy": policy, "balloon": balloons})
 
 
 def _balloon_relative_to(base: Path, balloon: BalloonSettings) -> BalloonSettings:
     if balloon.workload is not None and Path(balloon.workload).suffix:
-        return balloon.model_copy(update={"workload": str(base / balloon.workload)})
-    if balloon.socket is None:
-        return balloon
+        balloon = balloon.model_copy(update={"workload": str(base / balloon.workload)})
+    sockets = {"socket": balloon.socket, "firecracker_socket": balloon.firecracker_socket}
     # Two spellings of one path are one socket.
-    return balloon.model_copy(update={"socket": Path(os.path.normpath(base / balloon.socket))})
+    found = {key: Path(os.path.normpath(base / socket)) for key, socket in sockets.items() if socket is not None}
+    return balloon.model_copy(update=found)
+
+
+def _sockets(balloon: BalloonSettings) -> list[Path]:
+    return [socket for socket in (balloon.socket, balloon.firecracker_socket) if socket is not None]

@@ -6,31 +6,23 @@ An unknown key is an error, so that a misspelt one does not silently mean its de
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    model_validator,
+)
 
 from protocol.balloon.features import BalloonFeature
 
-from ..sizes import parse_size
-
-FEATURE_NAMES: Final = {
-    "must-tell-host": BalloonFeature.MUST_TELL_HOST,
-    "stats": BalloonFeature.STATS_VQ,
-    "deflate-on-oom": BalloonFeature.DEFLATE_ON_OOM,
-    "page-poison": BalloonFeature.PAGE_POISON,
-    "page-reporting": BalloonFeature.PAGE_REPORTING,
-    "free-page-hint": BalloonFeature.FREE_PAGE_HINT,
-}
-"""The features that can be offered, by their names in configuration and API."""
-
+from .feature_names import FEATURE_NAMES
+from .policy import PolicySettings
+from .section import Section, Size
 
 MIN_STATISTICS_INTERVAL_S: Final = 0.1
 MAX_STATISTICS_INTERVAL_S: Final = 86400
-
-
-def _size(value: Any) -> int:
-    if not isinstance(value, str):
-        raise ValueError("a size is a string: a number with KiB, MiB, GiB or TiB, such as '512MiB'")  # noqa: TRY004 (pydantic reports ValueError)
-    return parse_size(value)
 
 
 def _socket_mode(value: Any) -> int:
@@ -45,58 +37,107 @@ def _interval(value: float) -> float:
     return value
 
 
-# Written out again, each is as a person would have written it.
-Size = Annotated[int, BeforeValidator(_size), PlainSerializer(lambda size: f"{size / 1024}KiB", when_used="json")]
+# Written out again, it is as a person would have written it, and so it is described.
 SocketMode = Annotated[
-    int, BeforeValidator(_socket_mode), PlainSerializer(lambda mode: f"{mode:04o}", when_used="json")
+    int,
+    BeforeValidator(_socket_mode),
+    PlainSerializer(lambda mode: f"{mode:04o}", when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": "^[0-7]{1,4}$", "examples": ["0660"]}),
 ]
 FeatureName = Literal["must-tell-host", "stats", "deflate-on-oom", "page-poison", "page-reporting", "free-page-hint"]
 
 MAX_INPROCESS_BYTES: Final = 1 << 40
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class HttpSettings(_Section):
+class HttpSettings(Section):
     """``[http]``: where the API listens, and for whom."""
 
     listen: str = "127.0.0.1:8750"
     hosts: tuple[str, ...] = ()
     token_file: Path | None = None
+    read_token_file: Path | None = None
+    socket_mode: SocketMode = 0o660
+    socket_group: str | None = None
+    socket_directory: Path | None = None
+    max_inprocess_memory: Size = 4 << 30
+
+    @model_validator(mode="after")
+    def _of_use(self) -> Self:
+        if self.read_token_file is not None and self.token_file is None:
+            raise ValueError("'read_token_file' is for those who may only read: 'token_file' is missing")
+        if self.model_fields_set & {"socket_mode", "socket_group"} and not self.listen.startswith("unix:"):
+            raise ValueError("'socket_mode' and 'socket_group' are of a Unix socket: listen = \"unix:/path/api.sock\"")
+        return self
 
 
-class StateSettings(_Section):
+class StateSettings(Section):
     """``[state]``: where what is set at run time outlives everything."""
 
     directory: Path | None = None
 
 
-class LogSettings(_Section):
+class LogSettings(Section):
     """``[log]``."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-class BalloonSettings(_Section):
+class BalloonSettings(Section):
     """``[[balloon]]``: one guest and how it is reached. Sizes are in bytes."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+    """A lower-case letter or digit, then up to 63 of a-z 0-9 . _ -"""
+
     transport: Literal["in-process", "vhost-user"]
+    """in-process: a modelled Linux guest inside the daemon. vhost-user: a virtual machine."""
+
     memory: Size | None = None
+    """In-process: the guest's memory. vhost-user: the bound of a target until the guest tells its memory."""
+
     socket: Path | None = None
-    socket_mode: SocketMode = 0o600
+    """vhost-user: where the VM monitor connects."""
+
+    socket_mode: SocketMode = Field(default=0o600, json_schema_extra={"default": "0600"})
+    """Who may connect to it, in octal digits."""
+
     socket_group: str | None = None
+    """Whose it is; null: the daemon's own group's."""
+
+    firecracker_socket: Path | None = None
+    """Where the balloon is found as Firecracker shows one; null: nowhere."""
+
     ring: Literal["split", "packed"] = "split"
+    """packed offers the packed ring format as well."""
+
     features: tuple[FeatureName, ...] = ("must-tell-host", "stats", "page-poison")
+    """What is offered to the driver."""
+
     stats_interval_s: Annotated[float, AfterValidator(_interval)] = 5
+    """How often the guest is asked for statistics, in seconds; 0: never."""
+
     discard: bool = True
+    """false: never give memory back (a device is passed through, memory is pinned)."""
+
     require_sealed_memory: bool = False
-    min: Size = 0
+    """Refuse memory whose file can be truncated, which the daemon would die of."""
+
+    min: Size = Field(default=0, json_schema_extra={"default": "0MiB"})
+    """What policies leave the balloon at least."""
+
     max: Size | None = None
+    """The largest target; null: the guest's memory."""
+
+    shares: Annotated[int, Field(ge=0, le=50_000)] = 1000
+    """What weight it has for policies that go by shares."""
+
+    priority: Annotated[int, Field(ge=-100, le=100)] = 0
+    """Where memory is short, guests of a higher one come first."""
+
     workload: str | None = None
+    """In-process: what its programs do."""
+
     interface: Literal["2012", "2022", "2026"] = "2022"
+    """In-process: how its kernel keeps balloon pages, after the balloon compaction interface of that year."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -124,12 +165,13 @@ class BalloonSettings(_Section):
 _MIN_INPROCESS_BYTES: Final = 16 << 20
 
 
-class Settings(_Section):
+class Settings(Section):
     """A whole configuration file."""
 
     http: HttpSettings = HttpSettings()
     state: StateSettings = StateSettings()
     log: LogSettings = LogSettings()
+    policy: PolicySettings = PolicySettings()
     balloon: tuple[BalloonSettings, ...] = ()
 
     @model_validator(mode="after")

@@ -17,7 +17,7 @@ from ..memory.region import MappedRegion, RegionPlace
 from ..offload import Offload
 from ..service.balloon_service import BalloonService
 from ..transport.in_process import InProcessDevice
-from .guest_view import guest_view_of
+from .guest_view import free_blocks_of, guest_view_of
 from .highalloc.run import warm_up
 
 _STEPS: Final = 4
@@ -77,6 +77,7 @@ class InProcessGuest:
         self._boot: asyncio.Task[None] | None = None
         self._touching: asyncio.Task[None] | None = None
         service.guest_view = guest_view_of(guest)
+        service.free_blocks = free_blocks_of(guest)
 
     def start(self) -> None:
         """Boot, in a task of the running event loop."""

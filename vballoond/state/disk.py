@@ -1,4 +1,4 @@
-"""What outlives the holder, too: targets and settings that were set at run time, in one file on disk.
+"""What outlives the holder, too: targets, settings and balloons of run time, in one file on disk.
 
 Rules of this file:
 
@@ -25,17 +25,20 @@ import structlog
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from ..config.models import MAX_STATISTICS_INTERVAL_S
+from ..config.models import MAX_STATISTICS_INTERVAL_S, BalloonSettings, FeatureName
 from ..errors import StartError
 from ..offload import Offload
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 3
 FILE_NAME: Final = "state.json"
 _LOCK_NAME: Final = "lock"
 _DAMAGED_NAME: Final = "state.json.damaged"
 
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
-UPGRADES: Final[Mapping[int, Upgrade]] = {}
+UPGRADES: Final[Mapping[int, Upgrade]] = {
+    1: lambda content: {**content, "added": []},
+    2: lambda content: {**content, "policy": None},
+}
 """What makes content of the version after of that of each version before."""
 
 
@@ -45,13 +48,19 @@ class KeptBalloon:
 
     target_bytes: Annotated[int, Field(ge=0)] | None = None
     stats_interval_s: Annotated[float, Field(ge=0, le=MAX_STATISTICS_INTERVAL_S)] | None = None
+    features: tuple[FeatureName, ...] | None = None
 
 
 @dataclass(frozen=True)
 class DiskState:
-    """The content."""
+    """The content: what was set of balloons by their names, those that were added at run time, and what policies know.
+
+    ``policy`` is plain JSON data, which :mod:`vballoond.runner.kept` reads.
+    """
 
     balloons: dict[str, KeptBalloon]
+    added: tuple[BalloonSettings, ...] = ()
+    policy: dict[str, Any] | None = None
 
 
 _ADAPTER: Final = TypeAdapter(DiskState)
@@ -228,7 +237,7 @@ def _decode(text: bytes, path: Path) -> DiskState:
 
 
 def _replace(directory: Path, state: DiskState) -> None:
-    content = _ADAPTER.dump_python(state, mode="json")
+    content = _ADAPTER.dump_python(state, mode="json", exclude_unset=True)
     envelope = {"version": FORMAT_VERSION, "checksum": _checksum(content), "content": content}
     new = directory / f"{FILE_NAME}.new"
     with new.open("wb") as file:

@@ -1,29 +1,30 @@
-"""The configuration that counts, in a memory file with the holder: what a process goes on with whose own is wrong.
+"""Settings that count, in a memory file with the holder: what a process goes on with after another.
 
-It is the checked configuration, with all paths made absolute, as it would be written down; so it is checked again when
-it is read, as a configuration is.
+They are checked ones, with all paths made absolute, as they would be written down; so they are checked again when they
+are read, as a configuration is.
 """
 
 import fcntl
 import os
-from typing import Final
+from typing import Final, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from ..config.models import Settings
 from ..errors import StateError
+
+Model = TypeVar("Model", bound=BaseModel)
 
 _MAX_BYTES: Final = 16 << 20  # ten thousand balloons have five
 _SEALS: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
 
 
-def make_settings_file(settings: Settings) -> int:
+def make_settings_file(settings: BaseModel) -> int:
     """Return the descriptor of a new file that has ``settings``; the caller closes it.
 
     Raises:
         OSError: It cannot be had.
     """
-    fd = os.memfd_create("vballoond-configuration", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    fd = os.memfd_create("vballoond-settings", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         with os.fdopen(os.dup(fd), "wb") as file:
             file.write(settings.model_dump_json(exclude_unset=True).encode())
@@ -34,13 +35,13 @@ def make_settings_file(settings: Settings) -> int:
     return fd
 
 
-def read_settings_file(fd: int) -> Settings:
-    """Return the configuration in ``fd``, which stays the caller's.
+def read_settings_file(fd: int, model: type[Model]) -> Model:
+    """Return the settings in ``fd``, which stays the caller's.
 
     Raises:
-        StateError: There is none that this vballoond understands.
+        StateError: There are none that this vballoond understands.
     """
     try:
-        return Settings.model_validate_json(os.pread(fd, _MAX_BYTES, 0))
+        return model.model_validate_json(os.pread(fd, _MAX_BYTES, 0))
     except (OSError, ValidationError) as error:
-        raise StateError(f"the configuration that was kept: {error}") from error
+        raise StateError(f"the settings that were kept: {error}") from error

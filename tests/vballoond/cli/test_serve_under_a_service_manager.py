@@ -37,7 +37,7 @@ async def ready(systemd: FakeSystemd) -> None:
 async def test_it_has_no_keeper_of_its_own(tmp_path: Path) -> None:
     async with service(tmp_path) as (systemd, daemon):
         assert await daemon.health() == {"pid": systemd.process.pid, "keeper_pid": None}
-        assert set(systemd.names) == {"api", "configuration", "vm1/listen"}
+        assert set(systemd.names) == {"api", "at-run-time", "configuration", "vm1/listen"}
 
 
 async def test_the_signal_that_ends_it_removes_nothing_and_no_guest_notices(tmp_path: Path) -> None:

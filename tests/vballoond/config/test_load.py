@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from vballoond.config.load import key_name, load_settings
+from vballoond.config.policy import GuardSettings
 from vballoond.errors import StartError
 
 GUEST = """
@@ -46,19 +47,39 @@ def test_an_empty_file_is_all_defaults(file: Path) -> None:
 def test_every_key_that_is_written_is_read(file: Path) -> None:
     file.write_text("""
         [http]
-        listen = "127.0.0.1:1234"
+        listen = "unix:/run/api.sock"
         hosts = ["balloons.example"]
         token_file = "/etc/token"
+        read_token_file = "/etc/read-token"
+        socket_mode = "0600"
+        socket_group = "kvm"
+        socket_directory = "/run/vballoond"
+        max_inprocess_memory = "2GiB"
         [state]
         directory = "/var/lib/vballoond"
         [log]
         level = "debug"
+        [policy]
+        name = "watermark"
+        settings = {samples = 3}
+        directory = "/etc/vballoond/policies"
+        interval_s = 5
+        time_limit_s = 1
+        memory_limit = "256MiB"
+        reserve = "1GiB"
+        by_hand_s = 60
+        [policy.guard]
+        step = "128MiB"
+        new_for_s = 10
         [[balloon]]
         name = "vm1"
+        shares = 7
+        priority = -1
         transport = "vhost-user"
         socket = "/run/vm1.sock"
         socket_mode = "0660"
         socket_group = "kvm"
+        firecracker_socket = "/run/vm1.firecracker"
         ring = "split"
         features = ["stats", "deflate-on-oom"]
         stats_interval_s = 2.5
@@ -71,12 +92,28 @@ def test_every_key_that_is_written_is_read(file: Path) -> None:
     settings = load_settings(file)
     assert settings.model_dump() == {
         "http": {
-            "listen": "127.0.0.1:1234",
+            "listen": "unix:/run/api.sock",
             "hosts": ("balloons.example",),
             "token_file": Path("/etc/token"),
+            "read_token_file": Path("/etc/read-token"),
+            "socket_mode": 0o600,
+            "socket_group": "kvm",
+            "socket_directory": Path("/run/vballoond"),
+            "max_inprocess_memory": 2 << 30,
         },
         "state": {"directory": Path("/var/lib/vballoond")},
         "log": {"level": "debug"},
+        "policy": {
+            "name": "watermark",
+            "settings": {"samples": 3},
+            "directory": Path("/etc/vballoond/policies"),
+            "interval_s": 5,
+            "time_limit_s": 1,
+            "memory_limit": 256 << 20,
+            "reserve": 1 << 30,
+            "by_hand_s": 60,
+            "guard": GuardSettings(step="128MiB", new_for_s=10).model_dump(),
+        },
         "balloon": (
             {
                 "name": "vm1",
@@ -84,6 +121,7 @@ def test_every_key_that_is_written_is_read(file: Path) -> None:
                 "socket": Path("/run/vm1.sock"),
                 "socket_mode": 0o660,
                 "socket_group": "kvm",
+                "firecracker_socket": Path("/run/vm1.firecracker"),
                 "ring": "split",
                 "features": ("stats", "deflate-on-oom"),
                 "stats_interval_s": 2.5,
@@ -92,6 +130,8 @@ def test_every_key_that_is_written_is_read(file: Path) -> None:
                 "memory": 2 << 30,
                 "min": 16 << 20,
                 "max": 1 << 30,
+                "shares": 7,
+                "priority": -1,
                 "workload": None,
                 "interface": "2022",
             },
@@ -125,11 +165,23 @@ def test_balloons_keep_their_order(file: Path) -> None:
 
 
 def test_relative_paths_are_relative_to_the_file(file: Path, tmp_path: Path) -> None:
-    file.write_text('[http]\nlisten = "unix:api.sock"\ntoken_file = "secrets/token"\n' + MACHINE + GUEST)
+    file.write_text(
+        '[http]\nlisten = "unix:api.sock"\ntoken_file = "secrets/token"\nread_token_file = "read"\n' + MACHINE + GUEST
+    )
     settings = load_settings(file)
     assert settings.http.listen == f"unix:{tmp_path}/api.sock"
     assert settings.http.token_file == tmp_path / "secrets/token"
+    assert settings.http.read_token_file == tmp_path / "read"
     assert [balloon.socket for balloon in settings.balloon] == [tmp_path / "run/vm1.sock", None]
+
+
+def test_the_path_of_a_firecracker_shaped_socket_is_relative_to_the_file(file: Path, tmp_path: Path) -> None:
+    key = 'firecracker_socket = "run//fc.sock"\n'
+    file.write_text(MACHINE + key + GUEST + key.replace("fc", "demo") + 'workload = "mine/load.toml"\n')
+    machine, guest = load_settings(file).balloon
+    assert (machine.socket, machine.firecracker_socket) == (tmp_path / "run/vm1.sock", tmp_path / "run/fc.sock")
+    assert (guest.socket, guest.firecracker_socket) == (None, tmp_path / "run/demo.sock")
+    assert guest.workload == str(tmp_path / "mine/load.toml")
 
 
 def test_relative_paths_do_not_depend_on_where_the_daemon_was_started(
@@ -189,6 +241,12 @@ def test_what_is_wrong_is_named_with_its_key(file: Path, content: str, said: str
 @pytest.mark.parametrize("other", ["run/vm1.sock", "./run/vm1.sock", "run/../run//vm1.sock"])
 def test_two_balloons_on_one_socket_are_refused_however_it_is_written(file: Path, other: str) -> None:
     content = MACHINE + MACHINE.replace("run/vm1.sock", other).replace('"vm1"', '"vm2"')
+    assert "there are two balloons with the socket" in refused(file, content)
+
+
+@pytest.mark.parametrize("balloons", [MACHINE, GUEST + 'firecracker_socket = "run/vm1.sock"\n' + MACHINE])
+def test_a_firecracker_shaped_socket_is_nobody_elses(file: Path, balloons: str) -> None:
+    content = balloons + 'firecracker_socket = "./run/vm1.sock"\n'
     assert "there are two balloons with the socket" in refused(file, content)
 
 

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -158,3 +160,18 @@ def test_there_may_be_no_balloons() -> None:
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         balloon(GUEST).name = "other"
+
+
+def test_who_may_use_the_apis_socket_is_of_a_unix_socket() -> None:
+    http = HttpSettings.model_validate({"listen": "unix:api.sock", "socket_mode": "0600", "socket_group": "vballoond"})
+    assert (http.socket_mode, http.socket_group) == (0o600, "vballoond")
+    assert HttpSettings(listen="unix:api.sock").socket_mode == 0o660
+    for key, value in (("socket_mode", "0600"), ("socket_group", "vballoond")):
+        with pytest.raises(ValidationError, match="are of a Unix socket"):
+            HttpSettings.model_validate({key: value})
+
+
+def test_a_token_that_only_reads_is_beside_one_that_may_do_everything() -> None:
+    HttpSettings(token_file=Path("token"), read_token_file=Path("read-token"))
+    with pytest.raises(ValidationError, match="'token_file' is missing"):
+        HttpSettings(read_token_file=Path("read-token"))

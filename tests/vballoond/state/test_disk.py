@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 from support.backend_rig import open_descriptors
 from support.properties import examples
 
+from vballoond.config.models import BalloonSettings
 from vballoond.errors import StartError
 from vballoond.offload import Offload
 from vballoond.state import disk as module
@@ -238,8 +239,37 @@ async def test_an_older_file_is_upgraded_version_by_version(directory: Path, mon
     assert json.loads((directory / "state.json").read_text())["version"] == 2
 
 
+async def test_a_file_of_the_version_before_is_read(directory: Path) -> None:
+    write(directory, {"balloons": {"vm1": {"target_bytes": 4096, "stats_interval_s": None}}}, version=1)
+    assert await found(directory) == DiskState({"vm1": KeptBalloon(4096)})
+
+
+async def test_a_file_from_before_policies_is_read(directory: Path) -> None:
+    write(directory, {"balloons": {"vm1": {"target_bytes": 4096}}, "added": []}, version=2)
+    assert await found(directory) == DiskState({"vm1": KeptBalloon(4096)})
+
+
+async def test_what_policies_know_comes_back_as_it_was(directory: Path) -> None:
+    known = DiskState({}, policy={"active": {"name": "p", "memory": {"seen": [1, 2.5, None]}}})
+    await kept(directory, known)
+    assert await found(directory) == known
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"name": "vm1", "transport": "vhost-user", "socket": "/run/vm1.sock", "socket_mode": "0660", "max": "1GiB"},
+        {"name": "m1", "transport": "in-process", "memory": "16MiB", "workload": "desktop", "interface": "2026"},
+    ],
+)
+async def test_a_balloon_that_was_added_comes_back_as_it_was(directory: Path, keys: dict[str, Any]) -> None:
+    added = DiskState({}, (BalloonSettings.model_validate(keys),))
+    await kept(directory, added)
+    assert await found(directory) == added
+
+
 async def test_a_file_that_is_older_than_any_upgrade_is_damaged(directory: Path) -> None:
-    write(directory, {"balloons": {}}, version=FORMAT_VERSION - 1)
+    write(directory, {"balloons": {}}, version=0)
     assert await found(directory) == DiskState({})
     assert (directory / "state.json.damaged").exists()
 

@@ -42,7 +42,7 @@ max = "2.5GiB"
 def read_back(settings: Settings) -> Settings:
     fd = make_settings_file(settings)
     try:
-        return read_settings_file(fd)
+        return read_settings_file(fd, Settings)
     finally:
         os.close(fd)
 
@@ -67,14 +67,14 @@ def test_nobody_can_change_the_file() -> None:
 def test_what_is_no_configuration_is_an_error(text: bytes) -> None:
     fd = os.memfd_create("x")
     os.write(fd, text)
-    with pytest.raises(StateError, match="the configuration that was kept"):
-        read_settings_file(fd)
+    with pytest.raises(StateError, match="the settings that were kept"):
+        read_settings_file(fd, Settings)
     os.close(fd)
 
 
 def test_what_is_no_file_is_an_error() -> None:
     reading, writing = os.pipe()
     with pytest.raises(StateError):
-        read_settings_file(reading)
+        read_settings_file(reading, Settings)
     os.close(reading)
     os.close(writing)

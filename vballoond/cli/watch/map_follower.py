@@ -4,7 +4,8 @@ Rules of this file:
 
 * Reading and following happen in threads; what comes of them comes back through the inbox, under a source that names
   the attempt. Whatever a former attempt still says is not listened to.
-* A map that is another one (``reset``), or is to have other cells, is read again.
+* A map that is another one (``reset``), or is to have other cells, is read again. One reading is waited for before the
+  next is asked for: a daemon that answers slower than the screen is drawn would never be heard otherwise.
 """
 
 from collections.abc import Callable
@@ -35,6 +36,7 @@ class MapFollower:
         self._now_s: Final = now_s
         self._capacity = 0
         self._attempt = 0
+        self._reading = False
         self._read_again_at_s: float | None = 0.0
         self._frames = 0
         self._stream: EventStream | None = None
@@ -44,6 +46,8 @@ class MapFollower:
         if capacity == 0:
             return
         self._capacity, self._frames = capacity, frames
+        if self._reading:
+            return
         known = self.shown
         due = self._read_again_at_s is not None and self._now_s() >= self._read_again_at_s
         if due or (isinstance(known, FrameCells) and scale_for(known.frames, capacity) != known.scale):
@@ -55,6 +59,7 @@ class MapFollower:
             return
         self.close()
         self._attempt += 1
+        self._reading = True
         self._read_again_at_s = None
         question = partial(read_frame_cells, self._client, self._name, self._frames, self._capacity)
         self._inbox.ask(self._source, question)
@@ -66,8 +71,10 @@ class MapFollower:
         if message.source == self._source:
             match message:
                 case Failed(_, error):
+                    self._reading = False
                     self._fail(error)
                 case Message(_, FrameCells() as cells):
+                    self._reading = False
                     self._follow(cells)
                 case Message(_, Event() as event):
                     self._change(event)

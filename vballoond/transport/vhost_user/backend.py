@@ -124,6 +124,7 @@ class Backend:
     async def run(self) -> None:
         """Serve the connection until it ends; then nothing of it is left."""
         reason = "the daemon ends"
+        began_s = self._service.clock.monotonic_s()
         try:
             await self._begin()
             while (message := await self._channel.peek()) is not None:
@@ -133,7 +134,8 @@ class Backend:
             reason = str(error)
         finally:
             await self._leave()
-            self._log.info("front-end gone", reason=reason)
+            duration_s = round(self._service.clock.monotonic_s() - began_s, 6)
+            self._log.info("front-end gone", reason=reason, duration_s=duration_s)
 
     @property
     def session(self) -> Session:

@@ -115,6 +115,20 @@ def test_a_terminal_of_another_size_reads_it_in_other_cells(follower, inbox, cap
     assert (len(inbox.asked) == 2) is again
 
 
+def test_a_daemon_that_answers_slower_than_the_screen_is_drawn_is_heard_all_the_same(follower, inbox) -> None:
+    following(follower)
+    for _ in range(20):
+        follower.fit(8, 64)  # drawn again and again before there is an answer
+    assert inbox.asked == ["map-1", "map-2"]
+    follower.fit(4, 64)  # the terminal changes once more meanwhile
+    follower.take(Message("map-2", cells(8)))
+    follower.fit(4, 64)
+    assert inbox.asked == ["map-1", "map-2", "map-3"]
+    follower.take(Message("map-3", cells(16)))
+    follower.fit(4, 64)
+    assert follower.shown == cells(16)
+
+
 def test_a_map_that_cannot_be_had_is_said_and_tried_again_later(follower, inbox, time) -> None:
     follower.fit(16, 64)
     follower.take(Failed("map-1", ClientError("the guest is gone")))
