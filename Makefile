@@ -6,12 +6,14 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # What a real guest needs: a kernel that is a plain program, a shell for it, and a packer for its ramdisk.
 GUEST_PACKAGES := user-mode-linux busybox-static cpio
+# What looks at the page in its tests.
+BROWSER_PACKAGES := chromium
 
 # A file's tests stay together, for what they share.
 ON_ALL_CPUS := -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quick spec lint bench fuzz torture highalloc guest-packages clean
+.PHONY: help run test test-quick spec lint bench fuzz torture highalloc scenario guest-packages clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,9 +36,11 @@ lint: $(READY) ## ruff, mypy, and the import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY) ## inflate and deflate as fast as it goes, as ratios within one run
+bench: $(READY) ## inflate and deflate as fast as it goes, and frame maps of 1 TiB, as ratios within one run
 	$(BIN)/python benchmarks/inflate.py
+	$(BIN)/python benchmarks/frame_map.py
 	$(BIN)/python benchmarks/beside_a_storm.py
+	$(BIN)/python benchmarks/beside_streams.py
 	$(BIN)/python benchmarks/beside_qemu.py
 
 MINUTES ?= 10
@@ -51,8 +55,13 @@ torture: $(READY) guest-packages ## SIGKILL for workers below real guests, KILLS
 highalloc: $(READY) ## huge pages with and without balloon compaction, beside the published table; some ten minutes
 	$(BIN)/vballoond experiment highalloc --check
 
+# Every policy that is built in; tests/scenario holds this list against them.
+POLICIES := static watermark shares proportional available-balance psi idle-tax huge-pages
+scenario: $(READY) ## fifty live guests for ten minutes of virtual time under every policy, checked in each round; SEED
+	$(BIN)/vballoond simulate --scenario fifty $(if $(SEED),--seed $(SEED)) $(addprefix --policy ,$(POLICIES))
+
 guest-packages:
-	@tools/guest-packages $(GUEST_PACKAGES)
+	@tools/guest-packages $(GUEST_PACKAGES) $(BROWSER_PACKAGES)
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
