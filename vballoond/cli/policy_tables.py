@@ -53,6 +53,8 @@ def print_available(console: Console, view: Shown) -> None:
 def print_plan(console: Console, plan: Shown) -> None:
     """Print what a policy would do."""
     console.print(Text(f"{plan['name']}{_settings(plan['settings'])}"))
+    if not plan["decisions"]:
+        console.print("  all guests are left as they are")
     _print_decisions(console, plan["decisions"])
     _print_alerts(console, plan["alerts"])
 

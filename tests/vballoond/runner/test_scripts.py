@@ -103,7 +103,7 @@ MISBEHAVIOUR = {
     "forks": ("import os\n        while True: os.fork()", "a policy may not start a process"),
     "runs a program": ('import os; os.system("true")', "a policy may not run a program"),
     "kills": ("import os; os.kill(os.getppid(), 9)", "a policy may not send a signal"),
-    "writes a file": ('open("/tmp/vballoond-policy", "w")', "a policy may not write to a file"),
+    "writes a file": ('open("DIRECTORY/written", "w")', "a policy may not write to a file"),
     "crashes": ("import ctypes; ctypes.string_at(0)", "its process was ended by SIGSEGV"),
     "deletes attributes": ("del View.guests\n        del view.host", "raised an error"),
     "returns no number": ('return Plan((Wish("vm1", float("nan"), "x"),))', "is nan, not a number of bytes"),
@@ -117,16 +117,16 @@ MISBEHAVIOUR = {
 
 @pytest.mark.parametrize(("body", "said"), MISBEHAVIOUR.values(), ids=MISBEHAVIOUR.keys())
 async def test_a_script_that_misbehaves_is_told_of_and_hurts_no_other(
-    scripts: SeparateScripts, write: Write, body: str, said: str
+    scripts: SeparateScripts, write: Write, tmp_path: Path, body: str, said: str
 ) -> None:
-    write("bad.py", f"{HEAD}        {body}\n")
+    write("bad.py", f"{HEAD}        {body}\n".replace("DIRECTORY", str(tmp_path)))
     await scripts.look()
     with pytest.raises(PolicyError) as caught:
         await scripts.plan("bad", {}, view_json(VIEW))
     assert said in str(caught.value)
     assert "vballoond/" not in str(caught.value)
     assert await reason(scripts) == "VERSION"
-    assert not Path("/tmp/vballoond-policy").exists()
+    assert not (tmp_path / "written").exists()
 
 
 LOOPS = {

@@ -132,6 +132,12 @@ async def test_a_plan_is_shown(daemon: FakeDaemon, command, tmp_path) -> None:
     assert (await command("policy", "plan", "--snapshot", record)).status == 1
 
 
+async def test_a_plan_that_moves_nothing_says_so(daemon: FakeDaemon, command) -> None:
+    daemon.says("POST", f"{POLICY}/plan", {"name": "static", "settings": {}, "decisions": [], "alerts": []})
+    shown = await command("policy", "plan", "static")
+    assert shown.out.splitlines() == ["static", "  all guests are left as they are"]
+
+
 async def test_the_log_is_shown_the_newest_last(daemon: FakeDaemon, command) -> None:
     failed = {**ROUND, "error": "no plan\nline 3", "decisions": [], "alerts": [], "shadow": True}
     daemon.says("GET", f"{POLICY}/decisions", {"rounds": [failed, ROUND]})

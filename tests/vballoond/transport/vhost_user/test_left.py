@@ -1,3 +1,4 @@
+import gc
 import os
 import socket
 from collections.abc import Iterator, Mapping
@@ -33,6 +34,7 @@ def event() -> int:
 
 @pytest.fixture(autouse=True)
 def _no_descriptor_is_lost() -> Iterator[None]:
+    gc.collect()  # of earlier tests' garbage, some has descriptors
     before = open_descriptors()
     yield
     assert open_descriptors() == before
