@@ -9,6 +9,8 @@ import pytest
 from fuzz.finding import Finding
 from fuzz.run import Run
 
+pytestmark = pytest.mark.long
+
 SEED = 1
 VHOST_USER = ("messages-split", "messages-packed", "rings-split", "rings-packed", "attacks")
 

@@ -15,6 +15,8 @@ from vballoond.lab.simulation.run import run
 from vballoond.lab.simulation.shipped import load_host_scenario
 from vballoond.policy.builtin import BUILT_IN
 
+pytestmark = pytest.mark.long
+
 NAMES = [policy.name for policy in BUILT_IN]
 FIFTY = load_host_scenario("fifty")
 

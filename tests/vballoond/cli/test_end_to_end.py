@@ -5,9 +5,12 @@ import json
 import sys
 from pathlib import Path
 
+import pytest
 from PIL import Image
 from support.command import environment, run
 from support.running_daemon import RunningDaemon, running_daemon
+
+pytestmark = pytest.mark.long
 
 CONFIGURATION = """
 [http]

@@ -18,6 +18,8 @@ from vballoond.cli.main import main
 from vballoond.lab.highalloc import parallel
 from vballoond.lab.highalloc.setting import SETTINGS
 
+pytestmark = pytest.mark.long
+
 TESTS = Path(__file__).parents[2]
 Here = Callable[..., Outcome]
 

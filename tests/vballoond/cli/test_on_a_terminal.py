@@ -10,6 +10,8 @@ from support.command import run
 from support.running_daemon import RunningDaemon, running_daemon
 from support.terminal import terminal
 
+pytestmark = pytest.mark.long
+
 CONFIGURATION = """
 [http]
 listen = "unix:api.sock"

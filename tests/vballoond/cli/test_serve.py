@@ -15,6 +15,8 @@ from support.logging_state import logging_as_before
 
 from vballoond.cli.serve import run_daemon
 
+pytestmark = pytest.mark.long
+
 EXAMPLE = """
 [http]
 listen = "unix:api.sock"

@@ -19,6 +19,8 @@ from vballoond.config.feature_names import FEATURE_NAMES
 from vballoond.config.models import HttpSettings, Settings
 from vballoond.http.openapi import openapi_document
 
+pytestmark = pytest.mark.long
+
 EXAMPLES = 8
 ANSWER_S = 20
 NAMES = ("demo", "vm1", "")

@@ -22,6 +22,8 @@ from protocol.balloon.features import BalloonFeature
 from protocol.balloon.page_frames import FRAME_BYTES
 from protocol.virtio import DeviceStatus, RingFeature
 
+pytestmark = pytest.mark.long
+
 CHOICES = st.integers(0, 10_000)
 PAGES = st.integers(1, 800)
 DURATIONS_S = st.sampled_from([0.0, 0.01, 0.25, 2.5])

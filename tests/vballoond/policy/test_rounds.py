@@ -18,6 +18,8 @@ from vballoond.policy.policy import check_settings
 from vballoond.policy.reservations import Book, held_bytes, step
 from vballoond.policy.reservations import ask as reserve
 
+pytestmark = pytest.mark.long
+
 INTERVAL_S = 10.0
 RESERVE = 512
 EACH = pytest.mark.parametrize("policy", BUILT_IN, ids=lambda policy: policy.name)

@@ -16,6 +16,8 @@ from vballoond.policy.view import view_json
 from vballoond.runner.child import Bounds
 from vballoond.runner.scripts import SeparateScripts
 
+pytestmark = pytest.mark.long
+
 VIEW = a_view(a_guest("vm1"))
 HEAD = """
 from vballoond.policy import Plan, Policy, PolicySettings, View, Wish

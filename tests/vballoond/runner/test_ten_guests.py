@@ -5,6 +5,8 @@ from itertools import pairwise
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 NAMES = [f"g{number}" for number in range(10)]
 WORKLOADS = ("idle", "desktop", "build", "batch", "file-server")
 MINUTES = 3

@@ -11,6 +11,8 @@ from vballoond.policy.plan import check_plan
 from vballoond.policy.policy import check_policy, check_settings, settings_of, summary_of
 from vballoond.policy.view import view_json
 
+pytestmark = pytest.mark.long
+
 EACH = pytest.mark.parametrize("policy", BUILT_IN, ids=lambda policy: policy.name)
 
 

@@ -16,6 +16,8 @@ from vballoond.policy.guard.limits import Limits
 from vballoond.policy.guard.stalls import observe
 from vballoond.policy.guard.state import GuardState, GuestRecord, read_state, state_data
 
+pytestmark = pytest.mark.long
+
 LOOSE = Limits(step_bytes=1 << 50, rate_bytes_per_s=1 << 60, dead_band_bytes=0, dead_band_share=0.0)
 
 

@@ -4,6 +4,8 @@ from support.simulation import SMALL
 from vballoond.errors import OperatorError
 from vballoond.lab.simulation.sweep.grid import jobs_of, parse_seeds, parse_values
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def small(tmp_path):

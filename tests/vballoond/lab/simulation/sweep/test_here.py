@@ -5,6 +5,8 @@ from support.sweeps import Notes, broken_job, small_jobs
 
 from vballoond.lab.simulation.sweep.here import run_here
 
+pytestmark = pytest.mark.long
+
 
 def test_in_this_process_each_run_is_told_and_one_that_fails_stops_no_other() -> None:
     notes, jobs = Notes(), [*small_jobs(seeds=(1,)), broken_job(), *small_jobs(seeds=(2,))]

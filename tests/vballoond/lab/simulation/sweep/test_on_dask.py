@@ -4,6 +4,8 @@ from support.sweeps import Notes, broken_job, small_jobs
 from vballoond.errors import OperatorError
 from vballoond.lab.simulation.sweep.here import run_here
 
+pytestmark = pytest.mark.long
+
 dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
 on_dask = pytest.importorskip("vballoond.lab.simulation.sweep.on_dask")

@@ -8,6 +8,8 @@ from vballoond.lab.simulation.chosen_policy import choose
 from vballoond.lab.simulation.sweep.job import Job
 from vballoond.lab.simulation.sweep.store import open_store
 
+pytestmark = pytest.mark.long
+
 
 def job(seed: int) -> Job:
     return Job("small", SMALL, choose("shares"), seed)
