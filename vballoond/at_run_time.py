@@ -19,7 +19,7 @@ from .config.models import BalloonSettings
 from .errors import StateError
 from .holder.holder import Holder
 from .holder.no_holder import NoHolder
-from .state.settings_file import make_settings_file, read_settings_file
+from .state.settings_file import keep_settings, read_settings_file
 
 AT_RUN_TIME: Final = "at-run-time"
 """By which name the holder has it."""
@@ -90,13 +90,5 @@ class AtRunTime:
 
     async def keep(self) -> None:
         """Have it with the holder; where that cannot be, it is logged."""
-        try:
-            fd = make_settings_file(Changes(added=self.added, removed=tuple(sorted(self._removed))))
-        except OSError as error:
-            structlog.get_logger().error("what was added at run time is not kept", reason=error.strerror)
-            return
-        try:
-            self._holder.remove([AT_RUN_TIME])
-            await self._holder.store({AT_RUN_TIME: fd})
-        finally:
-            os.close(fd)
+        changes = Changes(added=self.added, removed=tuple(sorted(self._removed)))
+        await keep_settings(changes, self._holder, AT_RUN_TIME, otherwise="what was added at run time is not kept")

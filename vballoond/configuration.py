@@ -7,7 +7,6 @@ Rules of this file:
   one that counted last, which is with the holder, and says so for as long as that is so.
 """
 
-import os
 from collections.abc import Callable
 from typing import Final
 
@@ -18,7 +17,7 @@ from .errors import StartError, StateError
 from .holder.holder import Holder
 from .holder.no_holder import NoHolder
 from .http.listen import check_http
-from .state.settings_file import make_settings_file, read_settings_file
+from .state.settings_file import keep_settings, read_settings_file
 
 CONFIGURATION: Final = "configuration"
 """By which name the holder has it."""
@@ -66,16 +65,7 @@ class Configuration:
 
     async def keep(self, settings: Settings) -> None:
         """Have ``settings`` count from now on, here and in a process after this one."""
-        try:
-            fd = make_settings_file(settings)
-        except OSError as error:
-            structlog.get_logger().error("configuration not kept", reason=error.strerror)
-            return
-        try:
-            self._holder.remove([CONFIGURATION])
-            await self._holder.store({CONFIGURATION: fd})
-        finally:
-            os.close(fd)
+        await keep_settings(settings, self._holder, CONFIGURATION, otherwise="configuration not kept")
 
     def _kept(self) -> Settings | None:
         fd = self._holder.inherited().get(CONFIGURATION)

@@ -18,6 +18,7 @@ import structlog
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
+from ..bounded_connection import MAX_FIELDS, MAX_LINE_BYTES, BoundedConnection, turn_away
 from .faults import FaultError
 
 MAX_CONNECTIONS: Final = 32
@@ -26,11 +27,9 @@ IDLE_S: Final = 600.0
 BODY_S: Final = 10.0
 STUCK_S: Final = 10.0
 
-_MAX_LINE_BYTES: Final = 8192
-_MAX_FIELDS: Final = 64
 _NO_HTTP: Final = (
     "Invalid request. What is due is HTTP/1.1 with a Host, and a header of at most "
-    f"{_MAX_FIELDS} fields of {_MAX_LINE_BYTES} bytes"
+    f"{MAX_FIELDS} fields of {MAX_LINE_BYTES} bytes"
 )
 _HEADERS: Final = {"Server": "Firecracker API"}
 _FULL: Final = b'{"fault_message": "Too many open connections"}'
@@ -72,49 +71,21 @@ class Connections(web.Server):
         return _response(request, HTTPStatus.NO_CONTENT) if shown is None else _response(request, HTTPStatus.OK, shown)
 
 
-class Connection(web.RequestHandler):
+class Connection(BoundedConnection):
     """One client's connection."""
 
-    __slots__ = ("_connections", "_stuck")
+    __slots__ = ("_connections",)
 
     def __init__(self, connections: Connections) -> None:
-        super().__init__(
-            connections,
-            loop=asyncio.get_running_loop(),
-            keepalive_timeout=IDLE_S,  # it counts until the next request's header is complete
-            access_log=None,  # type: ignore[arg-type]
-            max_line_size=_MAX_LINE_BYTES,
-            max_field_size=_MAX_LINE_BYTES,
-            max_headers=_MAX_FIELDS,
-            auto_decompress=False,
-        )
+        super().__init__(connections, idle_s=IDLE_S, stuck_s=STUCK_S, auto_decompress=False)
         self._connections: Final = connections
-        self._stuck: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Read requests, unless there is no room."""
         if len(self._connections.connections) < self._connections.most:
             super().connection_made(transport)
-            return
-        assert isinstance(transport, asyncio.Transport)
-        transport.set_protocol(asyncio.Protocol())
-        transport.write(_REFUSAL)
-        transport.close()
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """Forget it."""
-        self._stop_waiting()
-        super().connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        """The client does not take what it asked for: wait, but not for ever."""
-        super().pause_writing()
-        self._stuck = asyncio.get_running_loop().call_later(STUCK_S, self._cut_off)
-
-    def resume_writing(self) -> None:
-        """The client took something."""
-        self._stop_waiting()
-        super().resume_writing()
+        else:
+            turn_away(transport, _REFUSAL)
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
@@ -123,15 +94,6 @@ class Connection(web.RequestHandler):
         if not isinstance(exc, HttpProcessingError):
             return super().handle_error(request, status, exc, message)
         return _last(request, FaultError(_NO_HTTP))
-
-    def _cut_off(self) -> None:
-        if self.transport is not None:
-            self.transport.abort()
-
-    def _stop_waiting(self) -> None:
-        if self._stuck is not None:
-            self._stuck.cancel()
-            self._stuck = None
 
 
 async def _read(request: web.BaseRequest) -> bytes:

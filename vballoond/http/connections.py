@@ -1,6 +1,6 @@
 """The API's connections: how many there are, how long each may take, and what is said to what is no HTTP.
 
-aiohttp reads requests and writes answers. Here is what it leaves to whoever uses it.
+aiohttp reads requests and writes answers, within the time that ``bounded_connection`` gives.
 
 Rules of this file:
 
@@ -21,17 +21,12 @@ from aiohttp import web
 from aiohttp.http import HttpProcessingError
 from aiohttp.http_exceptions import LineTooLong
 
+from ..bounded_connection import MAX_FIELDS, MAX_LINE_BYTES, BoundedConnection, turn_away
 from .problems import Handler, problem
 
 MAX_CONNECTIONS: Final = 1024
 IDLE_S: Final = 60.0
 STUCK_S: Final = 60.0
-MAX_LINE_BYTES: Final = 8192
-"""Of the request line, and of each header field."""
-
-MAX_FIELDS: Final = 64
-"""Header fields of a request; browsers send some twenty."""
-
 _TOO_MANY: Final = "Too many"  # how the parser's message begins where there are too many fields
 _BODY: Final = b'{"type":"about:blank","title":"Service Unavailable","status":503,"code":"too-many-connections",'
 _DETAIL: Final = b'"detail":"every connection that the API has is being answered; try again later"}'
@@ -91,54 +86,26 @@ class Connections:
         self._idle.pop(connection, None)
 
 
-class Connection(web.RequestHandler):
+class Connection(BoundedConnection):
     """One client's connection."""
 
-    __slots__ = ("_stuck", "connections")
+    __slots__ = ("connections",)
 
     def __init__(self, server: web.Server, connections: Connections) -> None:
-        super().__init__(
-            server,
-            loop=asyncio.get_running_loop(),
-            keepalive_timeout=IDLE_S,  # it counts until the next request's header is complete
-            access_log=None,  # type: ignore[arg-type]
-            max_line_size=MAX_LINE_BYTES,
-            max_field_size=MAX_LINE_BYTES,
-            max_headers=MAX_FIELDS,
-        )
+        super().__init__(server, idle_s=IDLE_S, stuck_s=STUCK_S)
         self.connections: Final = connections
-        self._stuck: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Read requests, unless there is no room."""
         if self.connections.admit(self):
             super().connection_made(transport)
-            return
-        assert isinstance(transport, asyncio.Transport)
-        transport.set_protocol(asyncio.Protocol())
-        transport.write(_REFUSAL)
-        transport.close()
+        else:
+            turn_away(transport, _REFUSAL)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Forget it."""
-        self._stop_waiting()
         self.connections.gone(self)
         super().connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        """The client does not take what it asked for: wait, but not for ever."""
-        super().pause_writing()
-        self._stuck = asyncio.get_running_loop().call_later(STUCK_S, self.cut_off)
-
-    def resume_writing(self) -> None:
-        """The client took something."""
-        self._stop_waiting()
-        super().resume_writing()
-
-    def cut_off(self) -> None:
-        """End the connection at once, with whatever has not been taken of it."""
-        if self.transport is not None:
-            self.transport.abort()
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
@@ -150,11 +117,6 @@ class Connection(web.RequestHandler):
         answer = _explain(exc)
         answer.force_close()
         return answer
-
-    def _stop_waiting(self) -> None:
-        if self._stuck is not None:
-            self._stuck.cancel()
-            self._stuck = None
 
 
 def _explain(error: HttpProcessingError) -> web.Response:

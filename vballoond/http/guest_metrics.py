@@ -15,8 +15,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from protocol.balloon.statistics import StatisticTag
 
 from ..balloon.statistics import Statistics
-from ..balloon.statistics_quality import ALL_ONES, AMOUNTS_NOW, Quality, judge
+from ..balloon.statistics_quality import ALL_ONES, AMOUNTS_NOW, Quality
 from ..service.balloon_service import BalloonService
+from ..service.reports import quality_of
 
 NAMES: Final = {
     StatisticTag.SWAP_IN: ("swapped_in_bytes", "Memory read from swap."),
@@ -64,13 +65,7 @@ def _claim_of(service: BalloonService) -> _Claim | None:
     statistics = service.device.state.statistics
     if statistics is None or not service.device.state.running:
         return None
-    quality = judge(
-        statistics,
-        age_s=(service.clock.now() - statistics.arrived_at).total_seconds(),
-        interval_s=service.statistics_interval_s,
-        running=service.state_name == "running",
-        memory_bytes=service.memory.size_bytes or None,
-    )
+    _, quality = quality_of(statistics, service, service.clock.now())
     return _Claim(service.settings.name, statistics, quality)
 
 

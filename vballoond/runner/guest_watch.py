@@ -18,9 +18,10 @@ from protocol.balloon.page_frames import FRAME_BYTES
 from protocol.balloon.statistics import StatisticTag
 
 from ..balloon.statistics import Statistics
-from ..balloon.statistics_quality import AMOUNTS_NOW, judge
+from ..balloon.statistics_quality import AMOUNTS_NOW
 from ..policy.view import Fragmentation, GuestStatistics, GuestView, Responsiveness
 from ..service.balloon_service import BalloonService
+from ..service.reports import quality_of
 
 _KEPT_PARTS: Final = 4
 _AT_A_TIME: Final = 16
@@ -116,14 +117,7 @@ def _statistics(service: BalloonService) -> GuestStatistics | None:
     statistics = service.statistics
     if statistics is None:
         return None
-    age_s = max(0.0, (service.clock.now() - statistics.arrived_at).total_seconds())
-    quality = judge(
-        statistics,
-        age_s=age_s,
-        interval_s=service.statistics_interval_s,
-        running=service.state_name == "running",
-        memory_bytes=service.memory.size_bytes or None,
-    )
+    age_s, quality = quality_of(statistics, service, service.clock.now())
     believed = {tag: value for tag, value in statistics.values.items() if tag not in quality.doubtful}
     return GuestStatistics(
         values={tag.name.lower(): value for tag, value in believed.items()},

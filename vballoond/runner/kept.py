@@ -18,7 +18,7 @@ from ..errors import StateError
 from ..holder.holder import Holder
 from ..holder.no_holder import NoHolder
 from ..policy.reservations import Book
-from ..state.settings_file import make_settings_file, read_settings_file
+from ..state.settings_file import keep_settings, read_settings_file
 from .acting import Acting
 
 POLICY: Final = "policy"
@@ -89,13 +89,4 @@ def begin(left_fd: int | None, on_disk: dict[str, Any] | None) -> Kept:
 
 async def keep(kept: Kept, holder: Holder | NoHolder) -> None:
     """Have it with the holder; where that cannot be, it is logged."""
-    try:
-        fd = make_settings_file(kept)
-    except OSError as error:
-        structlog.get_logger().error("what policies know is not kept", reason=error.strerror)
-        return
-    try:
-        holder.remove([POLICY])
-        await holder.store({POLICY: fd})
-    finally:
-        os.close(fd)
+    await keep_settings(kept, holder, POLICY, otherwise="what policies know is not kept")

@@ -7,7 +7,7 @@ from protocol.balloon.page_frames import FRAME_BYTES
 
 from ..balloon.resize import Resize
 from ..balloon.statistics import Statistics
-from ..balloon.statistics_quality import judge
+from ..balloon.statistics_quality import Quality, judge
 from ..memory.guest_memory import GuestMemory
 from .stalls import Stall
 
@@ -45,16 +45,21 @@ class Asked(Protocol):
         """Whether there is a driver, and how it does."""
 
 
-def statistics_report(statistics: Statistics, balloon: Asked, now: datetime) -> dict[str, Any]:
-    """Return what a guest said of its memory, how old that is, and what speaks against it."""
+def quality_of(statistics: Statistics, balloon: Asked, now: datetime) -> tuple[float, Quality]:
+    """Return how old statistics are, in seconds, and how far they can be used."""
     age_s = max(0.0, (now - statistics.arrived_at).total_seconds())  # the clock may be set back
-    quality = judge(
+    return age_s, judge(
         statistics,
         age_s=age_s,
         interval_s=balloon.statistics_interval_s,
         running=balloon.state_name == "running",
         memory_bytes=balloon.memory.size_bytes or None,
     )
+
+
+def statistics_report(statistics: Statistics, balloon: Asked, now: datetime) -> dict[str, Any]:
+    """Return what a guest said of its memory, how old that is, and what speaks against it."""
+    age_s, quality = quality_of(statistics, balloon, now)
     return {
         "interval_s": balloon.statistics_interval_s,
         "arrived_at": statistics.arrived_at,

@@ -8,9 +8,12 @@ import fcntl
 import os
 from typing import Final, TypeVar
 
+import structlog
 from pydantic import BaseModel, ValidationError
 
 from ..errors import StateError
+from ..holder.holder import Holder
+from ..holder.no_holder import NoHolder
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -33,6 +36,23 @@ def make_settings_file(settings: BaseModel) -> int:
         os.close(fd)
         raise
     return fd
+
+
+async def keep_settings(settings: BaseModel, holder: Holder | NoHolder, name: str, *, otherwise: str) -> None:
+    """Have ``settings`` with the holder, in the place of what it has under ``name``.
+
+    Where they cannot be written down, ``otherwise`` is logged with the reason, and the holder has what it had.
+    """
+    try:
+        fd = make_settings_file(settings)
+    except OSError as error:
+        structlog.get_logger().error(otherwise, reason=error.strerror)
+        return
+    try:
+        holder.remove([name])
+        await holder.store({name: fd})
+    finally:
+        os.close(fd)
 
 
 def read_settings_file(fd: int, model: type[Model]) -> Model:

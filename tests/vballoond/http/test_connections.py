@@ -13,10 +13,9 @@ from aiohttp import web
 from structlog.testing import capture_logs
 from support.virtual_time import JumpingLoop
 
+from vballoond.bounded_connection import MAX_FIELDS, MAX_LINE_BYTES
 from vballoond.http.connections import (
     IDLE_S,
-    MAX_FIELDS,
-    MAX_LINE_BYTES,
     STUCK_S,
     Connections,
     Edge,
