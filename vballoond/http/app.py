@@ -3,6 +3,7 @@
 import secrets
 import time
 from collections import Counter
+from functools import cache
 from typing import Final
 
 from aiohttp import web
@@ -17,7 +18,7 @@ from ..offload import Offload
 from ..registry import Registry
 from ..runner.runner import PolicyRunner
 from .connections import count_as_busy
-from .document import DOCUMENT
+from .document import DOCUMENT, Document
 from .guards import guard
 from .keys import CONTROL, EVENTS, HOLDER, OFFLOAD, POLICY, REGISTRY, RUN
 from .openapi import openapi_document
@@ -77,7 +78,8 @@ def build_app(
     if policies is None:
         app.on_cleanup.append(_close_policies)
     allow_streams(app)
-    app[DOCUMENT] = openapi_document()
+    document: Document = cache(openapi_document)
+    app[DOCUMENT] = document
     for route in ROUTES:
         if route.method == "GET":
             app.router.add_get(route.path, route.handler)  # and HEAD

@@ -16,9 +16,9 @@ Rules of this file:
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import ConfigDict, Field
 
 from ..errors import OperatorError
 from ..sizes import format_size
@@ -234,21 +234,3 @@ def _recent(items: list[Reservation]) -> tuple[Reservation, ...]:
     ended = [item.id for item in items if not item.open]
     forgotten = set(ended[: max(0, len(ended) - MAX_ENDED)])
     return tuple(item for item in items if item.id not in forgotten)
-
-
-_ADAPTER: Final = TypeAdapter(Book)
-
-
-def book_data(book: Book) -> dict[str, Any]:
-    """Return ``book`` as plain JSON data."""
-    data: dict[str, Any] = _ADAPTER.dump_python(book, mode="json")
-    return data
-
-
-def read_book(text: bytes | str) -> Book:
-    """Return the book that ``text`` is.
-
-    Raises:
-        ValueError: It is none.
-    """
-    return _ADAPTER.validate_json(text)

@@ -1,9 +1,9 @@
-import json
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 from support.policy_views import GIB, MIB, a_guest, a_view
 from support.properties import examples
 
@@ -14,13 +14,13 @@ from vballoond.policy.reservations import (
     MAX_OPEN,
     Book,
     ask,
-    book_data,
     cancel,
     claim,
     held_bytes,
-    read_book,
     step,
 )
+
+BOOK = TypeAdapter(Book)
 
 
 class Asked:
@@ -246,4 +246,4 @@ def test_what_is_ready_was_there_and_the_book_comes_back_from_json(moments):
         book, changed = step(book, view)
         now_ready = sum(item.wanted_bytes for item in changed if item.state == "ready")
         assert now_ready <= available * MIB
-        assert read_book(json.dumps(book_data(book))) == book
+        assert BOOK.validate_json(BOOK.dump_json(book)) == book

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import ConfigDict, Field
 
 from ..view import MAX_GUESTS, Bytes, GuestView, Instant, View
 
@@ -60,21 +60,3 @@ def _known(guest: GuestView, now_s: float) -> GuestRecord:
     return GuestRecord(
         first_seen_s=now_s - _LONG_S, actual_bytes=guest.actual_bytes, progress_at_s=now_s, asked_at_s=now_s
     )
-
-
-_ADAPTER: Final = TypeAdapter(GuardState)
-
-
-def state_data(state: GuardState) -> dict[str, Any]:
-    """Return ``state`` as plain JSON data."""
-    data: dict[str, Any] = _ADAPTER.dump_python(state, mode="json")
-    return data
-
-
-def read_state(text: bytes | str) -> GuardState:
-    """Return the state that ``text`` is.
-
-    Raises:
-        ValueError: It is none.
-    """
-    return _ADAPTER.validate_json(text)

@@ -1,11 +1,11 @@
 """What holds whatever a plan says."""
 
-import json
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 from support.policy_views import MIB, a_guest, a_view, known, plans, views, wish
 from support.properties import examples
 
@@ -14,10 +14,11 @@ from vballoond.policy import Alert, Plan, Reserve
 from vballoond.policy.guard.decide import guard
 from vballoond.policy.guard.limits import Limits
 from vballoond.policy.guard.stalls import observe
-from vballoond.policy.guard.state import GuardState, GuestRecord, read_state, state_data
+from vballoond.policy.guard.state import GuardState, GuestRecord
 
 pytestmark = pytest.mark.long
 
+STATE = TypeAdapter(GuardState)
 LOOSE = Limits(step_bytes=1 << 50, rate_bytes_per_s=1 << 60, dead_band_bytes=0, dead_band_share=0.0)
 
 
@@ -126,7 +127,7 @@ def test_the_state_is_of_the_guests_that_are_there_and_can_be_kept(round_):
     after = guard(view, plan, state, limits).state
     assert after.at_s == view.now_s
     assert after.guests.keys() == {guest.name for guest in view.guests}
-    assert read_state(json.dumps(state_data(after))) == after
+    assert STATE.validate_json(STATE.dump_json(after)) == after
 
 
 def test_who_gives_comes_first():
