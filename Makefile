@@ -57,7 +57,8 @@ highalloc: $(READY) ## huge pages with and without balloon compaction, beside th
 
 # Every policy that is built in; tests/scenario holds this list against them.
 POLICIES := static watermark shares proportional available-balance psi idle-tax huge-pages
-scenario: $(READY) ## fifty live guests for ten minutes of virtual time under every policy, checked in each round; SEED
+scenario: $(READY) ## fifty live guests for ten minutes of virtual time under every policy: on one daemon, and simulated; SEED
+	$(BIN)/pytest -n auto -m scenario -v
 	$(BIN)/vballoond simulate --scenario fifty $(if $(SEED),--seed $(SEED)) $(addprefix --policy ,$(POLICIES))
 
 guest-packages:

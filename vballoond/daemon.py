@@ -36,7 +36,7 @@ from .runner.host_memory import ReadHost, read_proc
 from .runner.kept import POLICY
 from .runner.kept import begin as what_is_kept
 from .runner.kept import keep as keep_policy
-from .runner.runner import PolicyRunner
+from .runner.runner import MakeScripts, PolicyRunner, separate_scripts
 from .service.balloon_service import BalloonService, Observer
 from .state.disk import Disk
 from .transport.vhost_user.left import sort_out
@@ -64,6 +64,8 @@ class Daemon:
         holder: Has every descriptor for the process after this one, and those of the one before.
         configuration: Where ``settings`` are from, and can be read anew; None: they stay as they are.
         read_host: Reads the host's memory, for policies.
+        make_scripts: Gives whom to ask for a policy's plan.
+        offload: Where calls run that take long; None: in threads of its own.
 
     Raises:
         StartError: On entering: a port, a socket, a token file or the state directory cannot be had.
@@ -76,6 +78,8 @@ class Daemon:
         holder: Holder | NoHolder | None = None,
         configuration: Configuration | None = None,
         read_host: ReadHost = read_proc,
+        make_scripts: MakeScripts = separate_scripts,
+        offload: Offload | None = None,
     ) -> None:
         self.registry: Final = Registry()
         self.restarting: Final = asyncio.Event()
@@ -85,6 +89,8 @@ class Daemon:
         self._configuration: Final = configuration or Configuration(lambda: settings, self._holder)
         self._observer_for: Final = observer_for
         self._read_host: Final = read_host
+        self._make_scripts: Final = make_scripts
+        self._own_offload: Final = offload
         self._reloading: Final = asyncio.Lock()
         self._stack: Final = AsyncExitStack()
         self._site: Final = Site(self._holder)
@@ -96,7 +102,7 @@ class Daemon:
     async def __aenter__(self) -> Self:
         async with self._stack:
             executor = self._stack.enter_context(ThreadPoolExecutor(thread_name_prefix="offload"))
-            self.offload = Offload(executor)
+            self.offload = self._own_offload or Offload(executor)
             inherited = self._holder.inherited()
             again = bool(inherited)
             # The API's address first: it is what a second daemon on the same configuration meets.
@@ -254,6 +260,7 @@ class Daemon:
             Clock(asyncio.get_running_loop().time),
             left=what_is_kept(left_fd, self.disk.content.policy),
             read_host=self._read_host,
+            make_scripts=self._make_scripts,
             keep=lambda kept: keep_policy(kept, self._holder),
             remember=self.remember,
         )
