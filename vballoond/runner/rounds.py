@@ -22,12 +22,13 @@ from ..policy.guard.decide import guard
 from ..policy.guard.decision import Decisions, Order
 from ..policy.guard.state import GuardState
 from ..policy.plan import Alert, Plan, read_plan
+from ..policy.showing import Shown, show
 from ..policy.view import View, view_json
 from ..registry import Registry
 from .acting import STATIC, Acting
 from .desk import Desk
 from .hands import Hands
-from .lookout import Lookout, seen
+from .lookout import Lookout
 from .reports import round_report
 from .scripts import Known, Scripts
 
@@ -106,8 +107,7 @@ class Rounds:
     async def snapshot(self, *, keep: bool = False) -> View:
         """Return a snapshot of now, as the acting policy would be shown it."""
         view = await self._lookout.view(self.now_s, keep=keep)
-        view, _, _ = seen(view, self._known_state(view), self._desk.book, self._lookout.limits)
-        return replace(view, memory=self.acting.memory)
+        return replace(self._show(view, self._known_state(view)).view, memory=self.acting.memory)
 
     async def step(self) -> bool:
         """Look at the reservations only; say whether one has come to something."""
@@ -117,10 +117,11 @@ class Rounds:
         """Do a round of whoever acts, and of whoever is in shadow; say whether a target was set."""
         self._hands.look(list(self._registry), self.now_s, self.by_hand_s)
         view = await self._lookout.view(self.now_s, keep=True)
-        view, state, alerts = seen(view, self._known_state(view), self._desk.book, self._lookout.limits)
-        if self._desk.step(view):
-            view, state, _ = seen(view, state, self._desk.book, self._lookout.limits)
-        self._state = state
+        shown = self._show(view, self._known_state(view))
+        alerts = shown.alerts
+        if self._desk.step(shown.view):
+            shown = self._show(shown.view, shown.state)
+        view, self._state = shown.view, shown.state
         asked = await self._ask(self.acting, view)
         self.acting = asked.acting
         decisions = await self._decide(view, asked.plan) if asked.plan is not None else None
@@ -145,10 +146,14 @@ class Rounds:
         view = snapshot or replace(await self.snapshot(), memory=asking.memory)
         state = GuardState.knowing(view) if snapshot is not None else self._known_state(view)
         if snapshot is not None:
-            view, state, _ = seen(snapshot, state, self._desk.book, limits)
-            view, asking = replace(view, host=snapshot.host), replace(asking, memory=snapshot.memory)
+            shown = self._show(snapshot, state)
+            view, state = replace(shown.view, host=snapshot.host), shown.state
+            asking = replace(asking, memory=snapshot.memory)
         plan = await self._plan(asking, view)
         return view, await self._offload.run(guard, view, plan, state, limits)
+
+    def _show(self, view: View, state: GuardState) -> Shown:
+        return show(view, state, self._desk.book, self._lookout.limits)
 
     def _known_state(self, view: View) -> GuardState:
         return self._state if self._state is not None else GuardState.knowing(view)

@@ -10,7 +10,7 @@ from vballoond.policy.guard.decide import guard
 from vballoond.policy.guard.limits import Limits
 from vballoond.policy.guard.state import GuardState
 from vballoond.policy.reservations import Book, ask
-from vballoond.runner.lookout import seen
+from vballoond.policy.showing import show
 
 LIMITS = Limits()
 
@@ -37,20 +37,26 @@ def stuck(free: float, **more) -> View:
     ],
 )
 def test_a_stalled_guest_that_starves_is_shown_to_policies_as_one_that_can_be_helped(view: View, state: str) -> None:
-    shown, _, _ = seen(view, stalled(view), Book(), LIMITS)
-    assert shown.guests[0].state == state
+    shown = show(view, stalled(view), Book(), LIMITS)
+    assert shown.view.guests[0].state == state
 
 
 def test_one_that_starves_gets_back_but_is_asked_for_nothing_more() -> None:
     view = stuck(free=5)
-    shown, state, _ = seen(view, stalled(view), Book(), LIMITS)
+    shown = show(view, stalled(view), Book(), LIMITS)
     for wished, target in ((900, 768), (0, 0)):
-        (decision,) = guard(shown, Plan((wish("vm1", wished),)), state, LIMITS).explanations
+        (decision,) = guard(shown.view, Plan((wish("vm1", wished),)), shown.state, LIMITS).explanations
         assert decision.target_bytes == target * MIB
 
 
 def test_what_is_reserved_is_held_back_in_the_view() -> None:
     view = a_view(a_guest("vm1"))
     book, _ = ask(Book(), view, 100 * MIB, within_s=60)
-    shown, _, _ = seen(view, known(view), book, LIMITS)
-    assert shown.host.reserved_bytes >= 100 * MIB
+    shown = show(view, known(view), book, LIMITS)
+    assert shown.view.host.reserved_bytes >= 100 * MIB
+
+
+def test_what_was_shown_is_shown_again_as_it_is() -> None:
+    for view in (stuck(free=5), stuck(free=200)):
+        once = show(view, stalled(view), Book(), LIMITS)
+        assert show(once.view, once.state, Book(), LIMITS) == once

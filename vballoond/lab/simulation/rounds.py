@@ -14,9 +14,9 @@ from ...policy.guard.decide import guard
 from ...policy.guard.decision import Decisions
 from ...policy.guard.error_budget import ErrorBudget
 from ...policy.guard.limits import Limits
-from ...policy.guard.stalls import observe
 from ...policy.guard.state import GuardState
-from ...policy.reservations import Book, Reservation, held_bytes, step
+from ...policy.reservations import Book, Reservation, step
+from ...policy.showing import Shown, show
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -55,22 +55,21 @@ class PolicyRounds:
 
     def decide(self, view: View) -> Outcome:
         """Do one round over ``view``, whose ``memory`` and reservations are filled in here."""
-        observed = observe(replace(view, memory=self._memory), self._state, self._limits)
-        self.book, changed = step(self.book, observed.view)
-        host = replace(observed.view.host, reserved_bytes=held_bytes(self.book, observed.view))
-        seen = replace(observed.view, host=host)
+        shown = self._show(replace(view, memory=self._memory), self._state)
+        self.book, changed = step(self.book, shown.view)
+        shown = self._show(shown.view, shown.state)
+        seen, self._state = shown.view, shown.state
         if self.budget.set_aside is not None:
-            return self._failed(seen, observed.state, changed, None)
+            return Outcome(seen, None, None, changed)
         try:
             plan = ask(self._found, seen, self._settings)
         except PolicyError as error:
             self.budget = self.budget.failed(view.now_s, str(error))
-            return self._failed(seen, observed.state, changed, str(error))
+            return Outcome(seen, None, None, changed, str(error))
         self.budget = self.budget.succeeded()
-        decisions = guard(seen, plan, observed.state, self._limits)
+        decisions = guard(seen, plan, self._state, self._limits)
         self._state, self._memory = decisions.state, plan.memory
         return Outcome(seen, plan, decisions, changed)
 
-    def _failed(self, view: View, state: GuardState, changed: tuple[Reservation, ...], problem: str | None) -> Outcome:
-        self._state = state
-        return Outcome(view, None, None, changed, problem)
+    def _show(self, view: View, state: GuardState) -> Shown:
+        return show(view, state, self.book, self._limits)

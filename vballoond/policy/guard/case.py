@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ..view import GuestView
 from .decision import Change
 from .limits import Limits
+from .starving import starving
 from .state import GuestRecord
 
 
@@ -33,11 +34,8 @@ class Case:
         return (self.proposed_bytes > self.from_bytes) - (self.proposed_bytes < self.from_bytes)
 
     def starving(self, limits: Limits) -> bool:
-        """Whether the guest says that it has next to nothing left, waits for memory, or kills for it."""
-        if self.guest.rate("oom_kill") > 0 or self.guest.rate("alloc_stall") > 0:
-            return True
-        available = self.guest.available_bytes
-        return available is not None and available < limits.starving_share * self.guest.size_bytes
+        """Whether the guest is."""
+        return starving(self.guest, limits)
 
 
 Rule = Callable[[Case, Limits], Change | None]

@@ -32,3 +32,11 @@ def test_the_guard_knows_what_it_ordered_before() -> None:
     (decision,) = steering.decide(turned).decisions.explanations
     assert order.target_bytes == 100 * MIB
     assert decision.from_bytes == 100 * MIB
+
+
+def test_a_stalled_guest_that_starves_is_shown_as_the_daemon_shows_it() -> None:
+    view = a_view(a_guest("a", balloon=512, target=768, free=5))
+    record = replace(GuardState.knowing(view).guests["a"], stalls=3, stalled_at_s=view.now_s - 50, retry_at_s=1e9)
+    state = replace(GuardState.knowing(view), guests={"a": record})
+    outcome = PolicyRounds(*choose("watermark").checked(), Limits(), state).decide(view)
+    assert outcome.view.guests[0].state == "running"
