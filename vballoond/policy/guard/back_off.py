@@ -1,9 +1,11 @@
-"""A guest that does not follow is not asked for more of the same for a while.
+"""A guest that does not follow rests for a while, and is not asked for more of the same.
 
 Rules of this file:
 
-* Memory that was granted, and that a stalled guest does not take, is withdrawn, so that others can have it: it may
-  still give, but not take later what is somebody else's by then. Only what the guard itself granted is withdrawn.
+* What a stalled guest was told to do, and does not do, is taken back: its target comes to what it has. So others can
+  have what it was granted and does not take; and one that has no more to give is squeezed no further. Linux's driver
+  would go on for ever, five times a second, and take each page that a program frees (``fill_balloon``).
+* Only what the guard itself ordered is taken back.
 * The other direction stays open: a guest that cannot give may get some back.
 """
 
@@ -13,14 +15,27 @@ from .limits import Limits
 
 
 def back_off(case: Case, limits: Limits) -> Change | None:
-    """Leave a stalled guest as it is, and take back what it was granted and does not take."""
-    guest = case.guest
-    if guest.state != "stalled":
+    """Have a stalled guest rest, and leave it as it is."""
+    if case.guest.state != "stalled":
         return None
-    granted = guest.outstanding_bytes > limits.inaccuracy_bytes and case.record.ordered_bytes == case.from_bytes
-    withdrawn = max(case.from_bytes, min(guest.actual_bytes, guest.max_bytes))
-    if granted and withdrawn > case.from_bytes:
-        return Change("stalled", withdrawn, f"does not take what it was granted: {moved(case.from_bytes, withdrawn)}")
+    return _rest(case, limits) or _left(case)
+
+
+def _rest(case: Case, limits: Limits) -> Change | None:
+    guest = case.guest
+    rest_bytes = guest.bounded(guest.actual_bytes)
+    if case.record.ordered_bytes != case.from_bytes or abs(rest_bytes - case.from_bytes) <= limits.inaccuracy_bytes:
+        return None
+    if rest_bytes > case.from_bytes:
+        why = f"does not take what it was granted: {moved(case.from_bytes, rest_bytes)}"
+        return Change("stalled", rest_bytes, why)
+    if case.proposed_bytes <= rest_bytes:
+        return None  # it is to get some back at once
+    return Change("stalled", rest_bytes, f"has no more to give: {moved(case.from_bytes, rest_bytes)}")
+
+
+def _left(case: Case) -> Change | None:
+    guest = case.guest
     way = (guest.target_bytes > guest.actual_bytes) - (guest.target_bytes < guest.actual_bytes)
     if not case.direction or (way and case.direction != way):
         return None

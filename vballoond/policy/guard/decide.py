@@ -3,8 +3,8 @@
 Rules of this file:
 
 * A wish is cut to the guest's bounds; each rule after that may only bring a target nearer to the one that there is, or
-  take back what a stalled guest was granted. So whatever a plan says, a target within the bounds stays within them.
-* Where an order differs from a wish, the decision says which rule did that, and why.
+  to what a stalled guest has. So whatever a plan says, a target within the bounds stays within them.
+* Where an order differs from a wish by a frame or more, the decision says which rule did that, and why.
 * The same view, plan, state and limits give the same decisions.
 """
 
@@ -49,7 +49,7 @@ def guard(view: View, plan: Plan, state: GuardState, limits: Limits) -> Decision
     """Decide what becomes of ``plan``, which was checked, and was made for ``view`` or for one shortly before.
 
     Wishes for guests that are gone are passed over. Guests that the policy has no wish for stay as they are, except
-    that a stalled one loses what it was granted and does not take.
+    that a stalled one rests: its target comes to what it has.
     """
     observed = observe(view, state, limits)
     view = observed.view
@@ -84,7 +84,7 @@ def _ruled(guest: GuestView, wish: Wish, view: View, state: GuardState, limits: 
         if change is not None and change.target_bytes == guest.target_bytes:
             return proposal
         if rule is back_off and change is not None:
-            return proposal  # what is withdrawn is nothing new for the guest, so it needs no steps
+            return proposal  # to rest is nothing new for the guest, so it needs no steps
     return proposal
 
 
@@ -97,17 +97,17 @@ def _granted(proposals: list[_Proposal], view: View, plan: Plan) -> list[_Propos
     held_back = sum(int(reserve.held_bytes) for reserve in plan.reserves)
     changes = grants(takers, view, held_back)
     cut = [proposal.after(changes.get(proposal.guest.name)) for proposal in proposals]
-    return [proposal.after(_whole_frames(proposal)) for proposal in cut]
+    return [_in_whole_frames(proposal) for proposal in cut]
 
 
-def _whole_frames(proposal: _Proposal) -> Change | None:
+def _in_whole_frames(proposal: _Proposal) -> _Proposal:
     """Round towards the target that there is, so that no rule is undone by it."""
     target, current = proposal.target_bytes, proposal.guest.target_bytes
     rest = target % FRAME_BYTES
     if not rest or target == current:
-        return None
+        return proposal
     rounded = max(current, target - rest) if target > current else min(current, target + FRAME_BYTES - rest)
-    return Change("whole frames", rounded, f"a balloon has whole frames of {FRAME_BYTES} bytes")
+    return replace(proposal, target_bytes=rounded)
 
 
 def _decision(proposal: _Proposal) -> Decision:
@@ -134,7 +134,8 @@ def _after(state: GuardState, orders: Iterable[Order], view: View) -> GuardState
 
 def _ordered(record: GuestRecord, guest: GuestView, target_bytes: int, now_s: float) -> GuestRecord:
     direction: Literal[-1, 1] = 1 if target_bytes > guest.target_bytes else -1
-    # A withdrawal is no turn: the balloon did not move for what is withdrawn.
-    if guest.state == "stalled" and direction > 0 and target_bytes <= guest.actual_bytes:
+    # To rest is no turn: the balloon did not move for what is taken back.
+    taken_back = sorted((guest.target_bytes, target_bytes, guest.actual_bytes))[1] == target_bytes
+    if guest.state == "stalled" and taken_back:
         return replace(record, ordered_bytes=target_bytes)
     return replace(record, ordered_bytes=target_bytes, ordered_at_s=now_s, direction=direction)

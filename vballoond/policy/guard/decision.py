@@ -27,7 +27,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What became of one wish. Where ``target_bytes`` is not ``wished_bytes``, ``changes`` says why."""
+    """What became of one wish. Where ``target_bytes`` is not ``wished_bytes`` to the frame, ``changes`` says why."""
 
     guest: str
     from_bytes: int

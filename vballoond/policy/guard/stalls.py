@@ -91,9 +91,10 @@ def _uncooperative(record: GuestRecord, now_s: float, limits: Limits) -> bool:
 
 
 def _alert(guest: GuestView, record: GuestRecord, now_s: float) -> Alert:
-    verb = "give up" if guest.target_bytes > guest.actual_bytes else "take back"
-    to_go = format_size(abs(guest.target_bytes - guest.actual_bytes))
-    return Alert(guest.name, f"was to {verb} {to_go}, and has not moved for {now_s - record.progress_at_s:.0f} s")
+    to_go = guest.target_bytes - guest.actual_bytes
+    verb = "give up" if to_go > 0 else "take back"
+    what = f"was to {verb} {format_size(abs(to_go))}" if to_go else f"was asked {record.stalls} times"
+    return Alert(guest.name, f"{what}, and has not moved for {now_s - record.progress_at_s:.0f} s")
 
 
 def outstanding(guests: Iterable[GuestView]) -> int:

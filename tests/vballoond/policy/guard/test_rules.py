@@ -60,6 +60,16 @@ def test_what_a_stalled_guest_does_not_take_is_withdrawn():
     assert outcome(back_off, a_case(guest, 0, ordered_bytes=100 * MIB)) == 300
 
 
+def test_a_stalled_guest_that_has_no_more_to_give_is_squeezed_no_further():
+    guest = a_guest(balloon=100, target=300, state="stalled")
+    assert outcome(back_off, a_case(guest, 300, ordered_bytes=300 * MIB)) == 100
+    assert outcome(back_off, a_case(guest, 400, ordered_bytes=300 * MIB)) == 100
+    assert outcome(back_off, a_case(guest, 50, ordered_bytes=300 * MIB)) is None
+    assert outcome(back_off, a_case(guest, 400, ordered_bytes=299 * MIB)) == 300
+    bounded = a_guest(balloon=100, target=300, state="stalled", least=200)
+    assert outcome(back_off, a_case(bounded, 300, ordered_bytes=300 * MIB)) == 200
+
+
 def test_what_somebody_else_granted_is_not_withdrawn():
     guest = a_guest(balloon=300, target=100, state="stalled")
     assert outcome(back_off, a_case(guest, 100, ordered_bytes=99 * MIB)) is None

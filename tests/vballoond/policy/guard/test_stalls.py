@@ -118,19 +118,37 @@ def test_a_guard_that_knows_the_guests_finds_none_of_them_new():
     assert observed.view == view
 
 
-def test_a_grant_that_is_not_taken_goes_back_and_the_next_one_comes_later():
-    """Through ``guard``: grant, withdraw, and not grant again until the back-off is over."""
-    limits = replace(LIMITS, give_after_take_s=0.0, take_after_give_s=0.0)
-    state, target, targets = GuardState(at_s=-10.0), 300, []
+@pytest.mark.parametrize(
+    ("wished", "targets"),
+    [
+        (100, [100, 300, 300, 100, 300, 300, 300]),
+        (500, [500, 300, 300, 500, 300, 300, 300]),
+    ],
+)
+def test_what_is_not_done_is_taken_back_and_asked_for_again_later(wished, targets):
+    """Through ``guard``: order, take back, and not order again until the back-off is over."""
+    limits = replace(LIMITS, give_after_take_s=0.0, take_after_give_s=100.0)
+    state, target, seen = GuardState(at_s=-10.0), 300, []
     for at_s in range(0, 40, 6):
         view = a_view(a_guest(balloon=300, target=target), now_s=at_s)
         observed = observe(view, state, limits)
-        wishes = Plan() if observed.view.guests[0].state == "stalled" else _wish_for(100)
+        wishes = Plan() if observed.view.guests[0].state == "stalled" else _wish_for(wished)
         decisions = guard(observed.view, wishes, observed.state, limits)
         state = decisions.state
         target = decisions.orders[0].target_bytes // MIB if decisions.orders else target
-        targets.append(target)
-    assert targets == [100, 300, 300, 100, 300, 300, 300]
+        seen.append(target)
+    assert seen == targets
+
+
+def test_people_are_told_of_one_that_rests_as_well():
+    state, target, alerts = GuardState(at_s=-10.0), 300, []
+    for at_s in range(0, 60, 3):
+        view = a_view(a_guest(balloon=300, target=target), now_s=at_s)
+        decisions = guard(view, _wish_for(500), state, LIMITS)
+        state = decisions.state
+        target = decisions.orders[0].target_bytes // MIB if decisions.orders else target
+        alerts += [(at_s, alert.message) for alert in decisions.alerts]
+    assert alerts == [(39, "was asked 2 times, and has not moved for 21 s")]
 
 
 def _wish_for(mib):
