@@ -4,6 +4,7 @@ Rules of this file: what comes from the daemon is shown as it is, never read as 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from rich.console import Console
@@ -60,14 +61,31 @@ def print_plan(console: Console, plan: Shown) -> None:
 
 
 def print_rounds(console: Console, rounds: Sequence[Shown]) -> None:
-    """Print rounds in the order in which they were."""
-    for each in reversed(rounds):
-        shadow = " in shadow" if each["shadow"] else ""
-        console.print(Text(f"{date_and_time(each['at'])}  {each['policy']}{shadow}"))
-        for line in (each["error"] or "").splitlines():
-            console.print(Text(f"  {line}"))
-        _print_decisions(console, each["decisions"])
-        _print_alerts(console, each["alerts"])
+    """Print rounds in the order in which they were; those in which nothing was wished, in one line."""
+    for (who, quiet), group in groupby(reversed(rounds), key=lambda each: (_who(each), _quiet(each))):
+        if quiet:
+            _print_quiet(console, who, list(group))
+            continue
+        for each in group:
+            console.print(Text(f"{date_and_time(each['at'])}  {who}"))
+            for line in (each["error"] or "").splitlines():
+                console.print(Text(f"  {line}"))
+            _print_decisions(console, each["decisions"])
+            _print_alerts(console, each["alerts"])
+
+
+def _who(each: Shown) -> str:
+    return f"{each['policy']}{' in shadow' if each['shadow'] else ''}"
+
+
+def _quiet(each: Shown) -> bool:
+    return not (each["error"] or each["decisions"] or each["alerts"])
+
+
+def _print_quiet(console: Console, who: str, rounds: Sequence[Shown]) -> None:
+    first, last = rounds[0]["at"], rounds[-1]["at"]
+    until = f" to {clock_time(last)}, {len(rounds)} rounds" if len(rounds) > 1 else ""
+    console.print(Text(f"{date_and_time(first)}{until}  {who}: leaves all guests as they are"))
 
 
 def print_reservations(console: Console, reservations: Iterable[Shown]) -> None:

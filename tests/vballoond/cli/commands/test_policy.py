@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import pytest
 from support.fake_daemon import MIB, FakeDaemon
@@ -136,6 +137,21 @@ async def test_a_plan_that_moves_nothing_says_so(daemon: FakeDaemon, command) ->
     daemon.says("POST", f"{POLICY}/plan", {"name": "static", "settings": {}, "decisions": [], "alerts": []})
     shown = await command("policy", "plan", "static")
     assert shown.out.splitlines() == ["static", "  all guests are left as they are"]
+
+
+async def test_rounds_in_which_nothing_was_wished_are_one_line(daemon: FakeDaemon, command) -> None:
+    def quiet(second: int, **more: Any) -> dict[str, Any]:
+        return {**ROUND, "at": f"2026-01-02T03:04:{second:02}Z", "decisions": [], "alerts": [], **more}
+
+    rounds = [quiet(8), ROUND, quiet(4, shadow=True), *(quiet(second) for second in (3, 2, 1))]
+    daemon.says("GET", f"{POLICY}/decisions", {"rounds": rounds})
+    heads = [line for line in (await command("policy", "log")).out.splitlines() if line.startswith("2026")]
+    assert heads == [
+        "2026-01-02 03:04:01 to 03:04:03, 3 rounds  watermark: leaves all guests as they are",
+        "2026-01-02 03:04:04  watermark in shadow: leaves all guests as they are",
+        "2026-01-02 03:04:05  watermark",
+        "2026-01-02 03:04:08  watermark: leaves all guests as they are",
+    ]
 
 
 async def test_the_log_is_shown_the_newest_last(daemon: FakeDaemon, command) -> None:
