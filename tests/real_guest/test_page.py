@@ -10,8 +10,14 @@ import aiohttp
 import pytest
 from support.chromium import Page, chromium, page_in, screenshots
 from support.fake_front_end import RING_FEATURES, FakeFrontEnd, FakeGuest, qemu_connect, qemu_start
+from support.policy_host import PolicyHost
 from support.running_daemon import running_daemon
+from support.served import Served
 from support.uml import UmlGuest
+
+from vballoond.config.models import BalloonSettings, HttpSettings, Settings
+from vballoond.config.policy import GuardSettings, PolicySettings
+from vballoond.daemon import Daemon
 
 pytestmark = pytest.mark.real_guest
 
@@ -32,6 +38,18 @@ name = "vm1"
 transport = "vhost-user"
 socket = "vm1.sock"
 stats_interval_s = 1
+"""
+FAILS = """
+from vballoond.policy import Plan, Policy
+
+
+class Fails(Policy):
+    \"\"\"Divides by what is not there.\"\"\"
+
+    name = "fails"
+
+    def plan(self, view, settings):
+        return Plan() if view.host.total_bytes / 0 else Plan()
 """
 MAP = "document.querySelector('#map').toDataURL()"
 
@@ -145,3 +163,64 @@ async def test_a_killed_daemon_is_back_and_the_page_goes_on(chromium, uml_initrd
             assert (await guest.vmstat())["balloon_inflate"] * 4096 == pytest.approx(250 * MIB, abs=16 * MIB)
             # Of the connections that the worker took with it.
             page.complaints.clear()
+
+
+async def choose_policy(page: Page, name: str) -> None:
+    """Open the dialog and go to a policy by the arrow keys."""
+    await page.focus("#policy-choose")
+    await page.key("Enter")
+    legend = "document.querySelector('#policy-settings legend').textContent"
+    for _ in range(20):
+        if await page.evaluate(legend) == f"Settings of {name}":
+            return
+        await page.key("ArrowDown")
+    raise AssertionError(f"there is no policy {name}")
+
+
+async def test_a_person_tries_a_policy_has_it_act_and_sees_what_it_does(
+    chromium, uml_initrd: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "fails.py").write_text(FAILS)
+    (tmp_path / "policies" / "unreadable.py").write_text("def\n")
+    guard = GuardSettings(new_for_s=0, take_after_give_s=0, give_after_take_s=0, rate="1GiB", step="8MiB", step_share=0)
+    policy = PolicySettings(directory=tmp_path / "policies", interval_s=0.3, guard=guard)
+    balloon = BalloonSettings(name="vm1", transport="vhost-user", socket=tmp_path / "vm1.sock", stats_interval_s=0.1)
+    settings = Settings(http=HttpSettings(listen="127.0.0.1:0"), policy=policy, balloon=(balloon,))
+    async with (
+        Daemon(settings, read_host=PolicyHost(total_mib=1000, available_mib=100).read) as daemon,
+        Served.client(daemon, tmp_path) as served,
+        page_in(chromium) as page,
+    ):
+        await page.go(f"{daemon.api_url}/#vm1")
+        await page.until_text("#policy-problems", "1 file or package could not be loaded")
+        async with UmlGuest(uml_initrd, tmp_path / "uml", served.socket("vm1")) as guest:
+            await guest.run(INSMOD)
+            await page.until_text("#state", "running")
+            await page.until_text("#curves-reading", "guest free")
+
+            await choose_policy(page, "watermark")
+            await page.key("Enter")
+            await page.until_text("#policy-result", "would move 1 balloon. Nothing was changed.")
+            assert (await served.show("vm1"))["target_bytes"] == 0
+            await page.screenshot(screenshots(tmp_path) / "real-policy-choice.png")
+            await page.click("#policy-act")
+
+            await page.until_text("#policy-chosen strong", "watermark")
+            await page.until_text("#policy-decision", "of the host is free")
+            await page.until("document.querySelector('#decisions .moves .rules')?.textContent.includes('steps')")
+            await daemon.policies.reserve(512 * MIB, within_s=60, keep_s=60, purpose="vm7")
+            await page.until_text("#reservations", "512 MiB for vm7")
+            await page.screenshot(screenshots(tmp_path) / "real-policy.png")
+            assert (await served.show("vm1"))["target_bytes"] > 0
+
+            await choose_policy(page, "fails")
+            await page.key("Enter")
+            await page.until_text("#policy-error", "ZeroDivisionError")
+            await page.click("#policy-act")
+            await page.until_text("#policy-chosen .policy-mark", "set aside")
+            await page.until_text("#policy-chosen .problem pre", "view.host.total_bytes / 0")
+            await page.screenshot(screenshots(tmp_path) / "real-policy-set-aside.png")
+        # Of the dry run that failed.
+        assert len(page.complaints) == 1
+        assert "422" in page.complaints.pop()

@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 from aiohttp import web
 from PIL import Image
+from support.scripted_policy import ScriptedPolicy
 
 from vballoond.http import page
 
@@ -127,6 +128,7 @@ class ScriptedApi:
     """What the daemon knows and says.
 
     Attributes:
+        policies: What is said of policies.
         asked: What was asked for, as method, path with query, and body.
         refuse: Answers a PATCH with this problem, if it is set.
         lost: Whether whoever comes again is told that events are gone.
@@ -134,6 +136,7 @@ class ScriptedApi:
 
     balloons: dict[str, dict[str, Any]] = field(default_factory=dict)
     maps: dict[str, ScriptedMap] = field(default_factory=dict)
+    policies: ScriptedPolicy = field(default_factory=ScriptedPolicy)
     token: str | None = None
     refuse: dict[str, Any] | None = None
     lost: bool = False
@@ -180,6 +183,7 @@ class ScriptedApi:
         app.router.add_patch("/v1/balloons/{name}", self._patch)
         app.router.add_get("/v1/balloons/{name}/frames", self._frames)
         app.router.add_get("/v1/balloons/{name}/frames/changes", self._changes)
+        self.policies.add_routes(app.router)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.05)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True)

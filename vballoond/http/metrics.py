@@ -27,12 +27,14 @@ from protocol.balloon.page_frames import FRAME_BYTES
 
 from .. import __version__
 from ..histogram import Histogram
+from ..runner.runner import PolicyRunner
 from ..service.balloon_service import BalloonService
 from ..service.stalls import Code
 from .connections import Connection
 from .guest_metrics import guest_metrics
 from .health import problems_of
-from .keys import REGISTRY
+from .keys import POLICY, REGISTRY
+from .policy_metrics import policy_metrics
 from .request_log import REQUESTS
 
 _STATES: Final = ("waiting", "running", "paused", "broken")
@@ -63,6 +65,7 @@ async def show_metrics(request: web.Request) -> web.Response:
     collectors = CollectorRegistry()
     collectors.register(_Daemon(request))
     collectors.register(_Balloons(list(registry)))
+    collectors.register(_Policies(request.app[POLICY], list(registry)))
     ProcessCollector(registry=collectors)
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
     return web.Response(body=encode(collectors), headers={"Content-Type": content_type})
@@ -97,6 +100,15 @@ class _Balloons(Collector):
         yield _stalls(self._services)
         yield from guest_metrics(self._services)
         yield from _durations(self._services)
+
+
+class _Policies(Collector):
+    def __init__(self, policies: PolicyRunner, services: list[BalloonService]) -> None:
+        self._policies: Final = policies
+        self._services: Final = services
+
+    def collect(self) -> Iterator[Metric]:
+        yield from policy_metrics(self._policies, self._services)
 
 
 def _sizes(services: list[BalloonService]) -> Iterator[Metric]:

@@ -31,6 +31,7 @@ from .hands import Hands
 from .lookout import Lookout
 from .reports import round_report
 from .scripts import Known, Scripts
+from .tally import Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ class Rounds:
         self.differences: tuple[Difference, ...] = ()
         """What the one in shadow wished otherwise in the newest round."""
         self.log: Final = DecisionLog()
+        self.tally: Final = Tally()
         self._registry: Final = registry
         self._lookout: Final = lookout
         self._desk: Final = desk
@@ -128,6 +130,7 @@ class Rounds:
         ordered = self._carry_out(decisions.orders) if decisions is not None else False
         if decisions is not None:
             self._state, alerts = decisions.state, (*decisions.alerts, *alerts)
+        self.tally.acted(asked, view.now_s, decisions.explanations if decisions is not None else (), alerts)
         self._tell(asked, decisions, alerts, ordered=ordered)
         if not self.acting.idle or asked.error is not None:
             await self._record(view, asked, decisions, shadow=False)
@@ -162,6 +165,7 @@ class Rounds:
         assert self.shadow is not None
         asked = await self._ask(self.shadow, view)
         self.shadow = asked.acting
+        self.tally.shadowed(asked, view.now_s)
         decisions = None
         if asked.plan is not None:
             self.differences = compare(view, acting_plan, asked.plan)

@@ -35,6 +35,7 @@ from .lookout import Lookout
 from .reports import reservation_report
 from .rounds import Rounds
 from .scripts import Known, Scripts, SeparateScripts
+from .tally import Tally
 
 STEP_S: Final = 1.0
 """How often open reservations are looked at."""
@@ -224,6 +225,16 @@ class PolicyRunner:
     def log(self) -> DecisionLog:
         """What was decided, and why."""
         return self._rounds.log
+
+    @property
+    def tally(self) -> Tally:
+        """What rounds came to, in figures."""
+        return self._rounds.tally
+
+    @property
+    def at_work(self) -> tuple[Acting, Acting | None]:
+        """Who acts, and who is in shadow, without looking whether there is another version of them."""
+        return self._rounds.acting, self._rounds.shadow
 
     @property
     def interval_s(self) -> float:

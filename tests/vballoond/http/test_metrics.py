@@ -14,6 +14,7 @@ from vballoond import __version__
 from vballoond.balloon.counters import Counters
 from vballoond.service.stalls import Code
 
+LABELS = {"vm", "state", "reason", "le", "method", "code", "version", "role", "policy", "direction", "level"}
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
@@ -183,7 +184,7 @@ async def test_every_label_is_of_the_code(api, balloons) -> None:
         if name.startswith("vballoond_"):
             assert family.documentation.endswith("."), name
             labels = {label for sample in family.samples for label in sample.labels}
-            assert labels <= {"vm", "state", "reason", "le", "method", "code", "version"}, name
+            assert labels <= LABELS, name
 
 
 async def test_a_guest_does_not_make_more_of_it(api, balloons) -> None:

@@ -244,15 +244,6 @@ async def test_events_are_listed_newest_first_filtered_and_bounded(page, scripte
     assert await page.evaluate("document.querySelectorAll('#events .event').length") == 500
 
 
-async def test_the_place_for_policies_is_empty_until_one_decides(page, scripted) -> None:
-    scripted.add("demo")
-    await shown(page, scripted, "demo")
-    assert await page.text("#policy-none") == "No policy decides here."
-    scripted.tell("policy", "demo", from_bytes=0, target_bytes=64 * MIB, reason="the host has little left")
-    await page.until_text("#policy .event-words", "0 B → 64 MiB: the host has little left")
-    assert await page.evaluate("document.querySelector('#policy-none').hidden")
-
-
 async def test_a_lost_daemon_is_said_and_what_was_missed_is_heard_when_it_returns(
     page, scripted, tmp_path: Path
 ) -> None:

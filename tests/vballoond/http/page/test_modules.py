@@ -281,14 +281,20 @@ async def test_what_is_asked_of_the_daemon_has_only_what_was_chosen(modules) -> 
 
 async def test_every_kind_of_event_has_its_group_and_words(modules) -> None:
     kinds = ["sizes", "statistics", "policy", "resize-done", "target-clamped", "balloon-added", "broken", "events-lost"]
-    assert await said(modules, "groupOf", "events.js", *[(kind,) for kind in kinds]) == [
-        *("measurement", "measurement", "policy", "resize", "resize", "balloon", "state", "other")
+    assert await said(modules, "groupOf", "events.js", *[(kind,) for kind in [*kinds, "reservation"]]) == [
+        *("measurement", "measurement", "policy", "resize", "resize", "balloon", "state", "other", "policy")
     ]
     words = await said(
         *(modules, "wordsOf", "events.js"),
         ({"kind": "broken", "reason": "a loop"},),
-        ({"kind": "policy", "from_bytes": 0, "target_bytes": MIB, "wished_bytes": GIB, "reason": "host is short"},),
+        (
+            {
+                "kind": "policy",
+                "policy": "psi",
+                "decisions": [{"balloon": "demo", "from_bytes": 0, "target_bytes": MIB}],
+            },
+        ),
         ({"kind": "resize-stalled", "resize": {"from_bytes": 0, "target_bytes": MIB, "stalled": "no driver"}},),
         ({"kind": "something-new", "balloon": "demo"},),
     )
-    assert words == ["a loop", "0 B → 1.00 MiB (wished 1.00 GiB): host is short", "0 B → 1.00 MiB: no driver", ""]
+    assert words == ["a loop", "psi: demo 0 B → 1.00 MiB", "0 B → 1.00 MiB: no driver", ""]

@@ -69,9 +69,18 @@ export class Api {
    * @param {string} path
    * @param {object} body
    */
-  async patch(path, body) {
+  patch(path, body) {
+    return this.send("PATCH", path, body);
+  }
+
+  /**
+   * @param {string} method
+   * @param {string} path
+   * @param {object} body
+   */
+  async send(method, path, body) {
     const headers = { "Content-Type": "application/json" };
-    const answer = await this.request(path, { method: "PATCH", headers, body: JSON.stringify(body) });
+    const answer = await this.request(path, { method, headers, body: JSON.stringify(body) });
     return reached(answer.json());
   }
 }

@@ -3,6 +3,7 @@
  * What an event says is put in words by pure functions.
  */
 import { byId, make, oncePerPicture, setText } from "./elements.js";
+import { reservationWords, roundWords } from "./policy_words.js";
 import { bytes, plural, timeOfDay } from "./units.js";
 
 /** @typedef {import("./store.js").DaemonEvent} DaemonEvent */
@@ -17,7 +18,7 @@ const STATE_KINDS = ["connected", "disconnected", "negotiated", "state", "broken
  */
 export function groupOf(kind) {
   if (kind === "sizes" || kind === "statistics") return "measurement";
-  if (kind === "policy") return "policy";
+  if (kind === "policy" || kind === "reservation") return "policy";
   if (kind.startsWith("resize-") || kind === "target-clamped") return "resize";
   if (kind.startsWith("balloon-")) return "balloon";
   return STATE_KINDS.includes(kind) ? "state" : "other";
@@ -33,7 +34,8 @@ const WORDS = {
   negotiated: (event) => (event.features ?? []).join(", "),
   state: (event) => [event.state, event.reason].filter(Boolean).join(": "),
   broken: (event) => event.reason,
-  policy: (event) => [targets(event), event.reason].filter(Boolean).join(": "),
+  policy: roundWords,
+  reservation: reservationWords,
   "target-clamped": (event) => `to ${bytes(event.target_bytes)}, the limit is ${bytes(event.limit_bytes)}`,
   "events-lost": () => "some events are gone; everything was read again",
 };
@@ -51,12 +53,15 @@ export function wordsOf(event) {
   return resize.stalled && !resize.outcome ? `${way}: ${resize.stalled}` : way;
 }
 
-/** @param {DaemonEvent} event */
-function targets(event) {
-  if (event.target_bytes === undefined) return "";
-  const from = event.from_bytes === undefined ? "" : `${bytes(event.from_bytes)} → `;
-  const wished = event.wished_bytes === undefined || event.wished_bytes === event.target_bytes ? "" : ` (wished ${bytes(event.wished_bytes)})`;
-  return `${from}${bytes(event.target_bytes)}${wished}`;
+/**
+ * Whether an event is about a balloon; a round is about all that it moved.
+ * @param {DaemonEvent} event
+ * @param {string} balloon
+ */
+export function isAbout(event, balloon) {
+  if (event.balloon !== null) return event.balloon === balloon;
+  const named = [event.decisions, event.alerts].flatMap((each) => (Array.isArray(each) ? each : []));
+  return named.some((each) => each.balloon === balloon);
 }
 
 /**
@@ -114,7 +119,7 @@ export class Events {
     const group = this.#kind.value;
     const all = group === "measurement" ? this.#measurements : this.#kept;
     return all.filter(
-      (event) => (!group || groupOf(event.kind) === group) && (!this.#mine.checked || event.balloon === this.#balloon),
+      (event) => (!group || groupOf(event.kind) === group) && (!this.#mine.checked || isAbout(event, this.#balloon)),
     );
   }
 

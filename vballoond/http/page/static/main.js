@@ -2,9 +2,11 @@
  * Joins the parts of the page: the daemon's events change the store, the store's changes draw the parts.
  *
  *     /v1/events -> store -> list of balloons, chosen balloon (head, slider, curves, frame map)
- *                -> events, policy
+ *                -> events
+ *                -> policy feed -> policy, its choice, chosen balloon (the newest decision about it)
  */
 import { Api, Lost, Refused } from "./api.js";
+import { BalloonDecision } from "./balloon_decision.js";
 import { BalloonList, totals } from "./balloons.js";
 import { Chosen } from "./chosen.js";
 import { Connection } from "./connection.js";
@@ -14,6 +16,8 @@ import { Events } from "./events.js";
 import { Following } from "./follow.js";
 import { FrameMap } from "./frame_map.js";
 import { Policy } from "./policy.js";
+import { PolicyChoice } from "./policy_choice.js";
+import { PolicyFeed } from "./policy_feed.js";
 import { ResizeRun } from "./resize_run.js";
 import { Slider } from "./slider.js";
 import { Store } from "./store.js";
@@ -23,9 +27,12 @@ const api = new Api(new Token());
 const store = new Store(api);
 const connection = new Connection();
 const events = new Events();
-const policy = new Policy();
+const policies = new PolicyFeed(api, store);
+const policy = new Policy(policies, store);
+new PolicyChoice(api, policies);
 const frameMap = new FrameMap(api);
-const chosen = new Chosen(store, [new Slider(api, store), new ResizeRun(), new Curves(store), frameMap]);
+const parts = [new Slider(api, store), new ResizeRun(), new BalloonDecision(policies), new Curves(store), frameMap];
+const chosen = new Chosen(store, parts);
 const list = new BalloonList(store, (name) => {
   history.replaceState(null, "", `#${encodeURIComponent(name)}`);
   chosen.choose(name);
@@ -55,6 +62,7 @@ async function readAll() {
   try {
     await store.readAll();
     complete = true;
+    policies.readAll();
     chooseFirst();
     frameMap.readAgain();
   } catch (error) {
@@ -68,12 +76,13 @@ const stream = new Following(api, "/v1/events", {
     connection.live();
     // What was missed is told again, or `events-lost` comes.
     if (!resumed || !complete) readAll();
+    else policies.readAll();
   },
   onEvent({ id, kind, text }) {
     connection.heard();
     const event = { ...JSON.parse(text), id, kind };
     events.add(event);
-    policy.add(event);
+    policies.hear(event);
     if (kind === "events-lost") readAll();
     else store.apply(event);
   },
@@ -82,9 +91,13 @@ const stream = new Following(api, "/v1/events", {
 });
 
 store.onChange(drawTotals);
+policies.onChange(() => chosen.tick());
 byId("retry").addEventListener("click", () => stream.hurry());
 window.addEventListener("online", () => stream.hurry());
 setInterval(() => {
   connection.tick();
-  if (!document.hidden) chosen.tick();
+  if (document.hidden) return;
+  chosen.tick();
+  policies.tick();
+  policy.tick();
 }, 1000);
