@@ -9,7 +9,8 @@ from urllib.parse import quote
 import typer
 
 from ..client import DEFAULT_API, ClientError, RefusedError
-from ..options import Api, Json, TokenFile, client_of
+from ..completion import complete_policies
+from ..options import Api, Json, OptionalName, TokenFile, client_of
 from ..output import console, print_json, say
 from ..policy_tables import print_available, print_plan, print_policy, print_rounds
 
@@ -19,7 +20,12 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("-s", "--setting", metavar="KEY=VALUE", help="a setting of the policy; may be given again"),
 ]
-PolicyName = Annotated[str, typer.Argument(metavar="NAME", help="a policy, as 'vballoond policy list' shows it")]
+PolicyName = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="a policy, as 'vballoond policy list' shows it", autocompletion=complete_policies
+    ),
+]
 
 _PATH = "/v1/policy"
 
@@ -64,7 +70,10 @@ def set_policy(
 
 def shadow(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="a policy; nobody is in shadow without one")
+        str | None,
+        typer.Argument(
+            metavar="[NAME]", help="a policy; nobody is in shadow without one", autocompletion=complete_policies
+        ),
     ] = None,
     settings: Settings = None,
     api: Api = DEFAULT_API,
@@ -77,7 +86,10 @@ def shadow(
 
 
 def plan(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="a policy; the acting one without it")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="a policy; the acting one without it", autocompletion=complete_policies),
+    ] = None,
     settings: Settings = None,
     snapshot: Annotated[
         Path | None, typer.Option("--snapshot", help="a file of 'vballoond record'; its last line counts")
@@ -102,7 +114,7 @@ def plan(
 
 
 def log(
-    balloon: Annotated[str | None, typer.Argument(metavar="[NAME]", help="one balloon; all without it")] = None,
+    balloon: OptionalName = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="so many rounds")] = 20,
     api: Api = DEFAULT_API,
     token_file: TokenFile = None,
