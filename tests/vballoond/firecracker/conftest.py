@@ -1,14 +1,16 @@
 """Two balloons as clients of Firecracker find them: before their guest starts, and while it runs. In virtual time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import gc
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.backend_rig import running_service, settled, vhost_user_settings
+from support.backend_rig import open_descriptors, running_service, settled, vhost_user_settings
 from support.fake_front_end import RING_FEATURES
+from support.fake_holder import FakeHolder
 from support.firecracker_client import Client, Memory, answered, client
 from support.in_process_driver import DEFLATE, INFLATE, STATS, Driver, driven
 from support.virtual_time import JumpingLoop
@@ -58,6 +60,22 @@ class Waiting:
 def pytest_asyncio_loop_factories(config: Any, item: Any) -> dict[str, Callable[[], JumpingLoop]]:
     del config, item
     return {"virtual": JumpingLoop}
+
+
+@pytest.fixture
+def no_descriptor_is_lost() -> Iterator[None]:
+    """As many are open afterwards as were before."""
+    gc.collect()
+    before = open_descriptors()
+    yield
+    assert open_descriptors() == before
+
+
+@pytest.fixture
+async def holder() -> AsyncIterator[FakeHolder]:
+    holder = FakeHolder()
+    yield holder
+    holder.close()
 
 
 @pytest.fixture

@@ -1,14 +1,13 @@
 """The socket as a file, with the holder, and over processes."""
 
 import asyncio
-import gc
 import socket
 import stat
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from support.backend_rig import open_descriptors, running_service, vhost_user_settings
+from support.backend_rig import running_service, vhost_user_settings
 from support.fake_holder import FakeHolder
 from support.firecracker_client import Memory, answered, client
 
@@ -17,28 +16,15 @@ from vballoond.firecracker.firecracker_socket import FirecrackerSocket
 from vballoond.service.balloon_service import BalloonService
 from vballoond.transport.vhost_user.left import sort_out
 
+pytestmark = pytest.mark.usefixtures("no_descriptor_is_lost")
+
 CONFIG = {"amount_mib": 1, "deflate_on_oom": True}
-
-
-@pytest.fixture(autouse=True)
-def _no_descriptor_is_lost() -> Iterator[None]:
-    gc.collect()
-    before = open_descriptors()
-    yield
-    assert open_descriptors() == before
 
 
 @pytest.fixture
 async def service() -> AsyncIterator[BalloonService]:
     async with running_service(vhost_user_settings(memory="64MiB", socket_mode="0620")) as running:
         yield running
-
-
-@pytest.fixture
-async def holder() -> AsyncIterator[FakeHolder]:
-    holder = FakeHolder()
-    yield holder
-    holder.close()
 
 
 async def test_it_has_the_mode_of_the_balloons_sockets(service: BalloonService, socket_path: Path) -> None:

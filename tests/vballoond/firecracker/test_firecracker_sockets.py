@@ -1,11 +1,10 @@
 """Which balloons have a socket, and what is said where they cannot."""
 
-import gc
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from support.backend_rig import open_descriptors, running_service, vhost_user_settings
+from support.backend_rig import running_service, vhost_user_settings
 from support.fake_holder import FakeHolder
 from support.firecracker_client import Memory, client
 
@@ -14,20 +13,7 @@ from vballoond.firecracker.firecracker_sockets import FirecrackerSockets
 from vballoond.service.balloon_service import BalloonService
 from vballoond.transport.vhost_user.left import sort_out
 
-
-@pytest.fixture(autouse=True)
-def _no_descriptor_is_lost() -> Iterator[None]:
-    gc.collect()
-    before = open_descriptors()
-    yield
-    assert open_descriptors() == before
-
-
-@pytest.fixture
-async def holder() -> AsyncIterator[FakeHolder]:
-    holder = FakeHolder()
-    yield holder
-    holder.close()
+pytestmark = pytest.mark.usefixtures("no_descriptor_is_lost")
 
 
 @pytest.fixture

@@ -1,16 +1,13 @@
 """Firecracker-shaped sockets over the life of balloons: added, changed, retired, and from process to process."""
 
-import gc
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.backend_rig import open_descriptors
 from support.fake_front_end import FakeFrontEnd, FakeGuest, qemu_connect
-from support.fake_holder import FakeHolder
 from support.firecracker_client import client
 from support.fleet_life import Life, Machine, life, machine
 
@@ -18,23 +15,10 @@ from protocol.balloon.features import BalloonFeature
 from vballoond.config.models import BalloonSettings
 from vballoond.errors import OperatorError, StartError
 
+pytestmark = pytest.mark.usefixtures("no_descriptor_is_lost")
+
 PAGES_PER_MIB = 256
 CONFIG = {"amount_mib": 1, "deflate_on_oom": True, "free_page_hinting": True, "stats_polling_interval_s": 9}
-
-
-@pytest.fixture(autouse=True)
-def _no_descriptor_is_lost() -> Iterator[None]:
-    gc.collect()
-    before = open_descriptors()
-    yield
-    assert open_descriptors() == before
-
-
-@pytest.fixture
-async def holder() -> AsyncIterator[FakeHolder]:
-    holder = FakeHolder()
-    yield holder
-    holder.close()
 
 
 @pytest.fixture
