@@ -101,7 +101,7 @@ def _policy(event: BalloonEvent) -> str:
     alerts = [f"{each['balloon'] or 'host'}: {each['message']}" for each in event.data["alerts"]]
     problem = event.data["problem"]
     said = [*moves, *alerts, *([problem.splitlines()[0]] if problem else [])]
-    return f"policy {event.data['policy']}: {'; '.join(said)}"
+    return f"policy {event.data['policy']}: {'; '.join(said) or 'acts from now on'}"
 
 
 def _reservation(event: BalloonEvent) -> str:

@@ -25,6 +25,7 @@ from ..runner.tally import Tally
 from ..service.balloon_service import BalloonService
 
 _STATES: Final = get_args(State)
+_ENDS: Final = ("claimed", "expired", "failed")
 _LEVELS: Final = ("info", "warning")
 
 
@@ -35,6 +36,7 @@ def policy_metrics(policies: PolicyRunner, services: Iterable[BalloonService]) -
     yield from _outcome(policies.tally)
     yield _wishes(policies, services)
     yield from _reservations(policies.desk.book.reservations)
+    yield _ended(policies.desk.ended)
 
 
 def _at_work(policies: PolicyRunner) -> Iterator[Metric]:
@@ -109,3 +111,10 @@ def _reservations(reservations: Sequence[Reservation]) -> Iterator[Metric]:
         ("gathered", "What of it is there.", [each.gathered_bytes for each in still_open]),
     ):
         yield GaugeMetricFamily(f"vballoond_reservations_{name}_bytes", text, value=sum(sizes))
+
+
+def _ended(ended: Counter[str]) -> Metric:
+    family = CounterMetricFamily("vballoond_reservations_ended", "Reservations by how they ended.", labels=["state"])
+    for state in _ENDS:
+        family.add_metric([state], ended[state])
+    return family

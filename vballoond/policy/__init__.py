@@ -27,7 +27,7 @@ The rooms, from what a script sees to what a guest gets:
     showing              what of guests and reservations policies are shown
     guard/               the rules between a wish and a guest
     reservations         memory that is to be free by then
-    explain, comparing   what was decided and why; two policies beside each other
+    explain, decision_log, comparing   what was decided and why; the newest of that; two policies beside each other
 
 Who runs policies does this, a round each interval:
 

@@ -1,6 +1,7 @@
 """Reservations as the API has them: asked for, waited for, claimed, cancelled."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -20,6 +21,8 @@ class Desk:
 
     def __init__(self, book: Book, tell: Callable[[Reservation], None]) -> None:
         self.book = book
+        self.ended: Final[Counter[str]] = Counter()
+        """How many have ended in this process, by the state in which they did."""
         self._tell: Final = tell
         self._changed = asyncio.Event()
 
@@ -87,6 +90,8 @@ class Desk:
         return reservation
 
     def _say(self, reservation: Reservation) -> None:
+        if not reservation.open:
+            self.ended[reservation.state] += 1
         structlog.get_logger().info(
             f"reservation {reservation.state}",
             reservation=reservation.id,

@@ -17,7 +17,8 @@ from ..errors import OperatorError, PolicyError
 from ..events.log import EventLog
 from ..offload import Offload
 from ..policy.comparing import Difference, compare
-from ..policy.explain import DecisionLog, Round
+from ..policy.decision_log import DecisionLog
+from ..policy.explain import Round
 from ..policy.guard.decide import guard
 from ..policy.guard.decision import Decisions, Order
 from ..policy.guard.state import GuardState

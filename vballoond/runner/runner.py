@@ -20,7 +20,7 @@ from ..errors import OperatorError
 from ..events.log import EventLog
 from ..offload import Offload
 from ..policy.comparing import Difference
-from ..policy.explain import DecisionLog
+from ..policy.decision_log import DecisionLog
 from ..policy.guard.decision import Decisions
 from ..policy.reservations import Reservation
 from ..policy.view import View
@@ -32,7 +32,7 @@ from .hands import Hands
 from .host_memory import ReadHost, read_proc
 from .kept import Chosen, Kept, configured
 from .lookout import Lookout
-from .reports import reservation_report
+from .reports import reservation_report, round_report
 from .rounds import Rounds
 from .scripts import Known, Scripts, SeparateScripts
 from .tally import Tally
@@ -107,6 +107,7 @@ class PolicyRunner:
         self._make_scripts: Final = make_scripts
         self._keep: Final = keep
         self._remember: Final = remember
+        self._events: Final = events
         self._hands: Final = Hands(left.by_hand_until_s)
         self._lookout: Final = Lookout(lambda: registry, offload, read_host, settings)
         self.desk: Final = Desk(left.book, lambda it: events.publish("reservation", reservation=reservation_report(it)))
@@ -265,6 +266,7 @@ class PolicyRunner:
             if change_shadow:
                 self._rounds.shadow, self._rounds.differences = shadow, ()
             await self._keep_what_is_known()
+        self._events.publish("policy", **round_report(self._rounds.acting.name, (), (), None))
         self._hurry.set()
 
     async def plan(self, name: str | None, given: Mapping[str, Any] | None, snapshot: View | None) -> "Dry":

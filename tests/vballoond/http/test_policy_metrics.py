@@ -137,6 +137,8 @@ async def test_reservations_are_counted_by_state(seen, runner) -> None:
     states = {key[1]: value for key, value in now.items() if key[0] == "reservations"}
     assert states == {"asked": 0, "gathering": 0, "ready": 1, "claimed": 0, "expired": 1, "failed": 0}
     assert now["reservations_wanted_bytes",] == now["reservations_gathered_bytes",] == 2 * MIB
+    ended = {key[1]: value for key, value in now.items() if key[0] == "reservations_ended_total"}
+    assert ended == {"claimed": 0, "expired": 1, "failed": 0}
 
 
 async def test_another_policy_makes_no_more_series(seen, runner) -> None:

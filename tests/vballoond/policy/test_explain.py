@@ -6,7 +6,7 @@ from support.policy_views import MIB, a_guest, a_view, known, wish
 
 from vballoond.policy import Alert, Plan
 from vballoond.policy.comparing import Difference, compare
-from vballoond.policy.explain import DecisionLog, Round
+from vballoond.policy.explain import Round
 from vballoond.policy.guard.decide import guard
 from vballoond.policy.guard.limits import Limits
 from vballoond.policy.view import read_view
@@ -49,36 +49,6 @@ def test_a_shadow_has_wishes_and_no_orders():
     data = replace(a_round(), decisions=None, shadow=True).data()
     assert (len(data["wishes"]), data["orders"], data["shadow"]) == (1, [], True)
     assert data["alerts"] == [{"guest": "a", "message": "look", "level": "warning"}]
-
-
-def test_the_log_tells_the_newest_first():
-    log = DecisionLog()
-    assert [log.append({"n": n, "decisions": []}) for n in range(3)] == [1, 2, 3]
-    assert [(number, record["n"]) for number, record in log.newest_first()] == [(3, 2), (2, 1), (1, 0)]
-    assert [number for number, _ in log.newest_first(before=3)] == [2, 1]
-
-
-def test_the_log_has_an_end_in_records_and_in_bytes():
-    log = DecisionLog(max_records=2)
-    for n in range(5):
-        log.append({"n": n})
-    assert [number for number, _ in log.newest_first()] == [5, 4]
-    log = DecisionLog(max_bytes=100)
-    for n in range(50):
-        log.append({"n": n})
-    assert 0 < len(log) < 10
-    log.append({"noise": [hash(("x", n)) for n in range(1000)]})
-    assert len(log) == 0
-    assert log.append({}) == 52
-    assert len(log) == 1
-
-
-def test_the_decisions_of_one_guest_are_found():
-    log = DecisionLog()
-    log.append(a_round().data())
-    log.append({"decisions": []})
-    assert [(number, decision["balloon"]) for number, decision in log.of_guest("a")] == [(1, "a")]
-    assert list(log.of_guest("b")) == []
 
 
 def test_two_policies_are_compared_by_what_they_wish():

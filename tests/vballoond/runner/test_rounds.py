@@ -143,6 +143,12 @@ async def test_choosing_a_policy_lets_go_of_what_was_set_by_hand(bench) -> None:
         assert it.target_mib("a") == 12
 
 
+async def test_who_listens_is_told_of_a_choice_at_once(bench) -> None:
+    async with bench("a", policies=(wishing("p"), wishing("q"))) as it:
+        await it.runner.choose(Acting("p"), Acting("q"), change_shadow=True)
+        assert it.events() == [{"policy": "p", "decisions": [], "alerts": [], "problem": None}]
+
+
 async def test_what_the_daemon_moves_by_itself_is_nobodys_hand(bench) -> None:
     async with bench("a", policies=(wishing("p", a=32),), name="p") as it:
         await it.runner.round()

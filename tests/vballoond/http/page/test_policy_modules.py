@@ -94,11 +94,13 @@ async def test_a_round_in_an_event_is_told_in_a_line(modules) -> None:
     cases = [
         {"policy": "psi", "decisions": moved, "alerts": [], "problem": None},
         {"policy": "psi", "decisions": [], "alerts": [alert], "problem": "it hangs\nfor ever"},
+        {"policy": "psi", "decisions": [], "alerts": [], "problem": None},
         {},
     ]
     assert await said(modules, "roundWords", "policy_words.js", *[(case,) for case in cases]) == [
         "psi: vm0 1.00 MiB → 5.00 MiB, vm1 1.00 MiB → 5.00 MiB, vm2 1.00 MiB → 5.00 MiB, 2 balloons more",
         "psi: host: swap is full; it hangs: for ever",
+        "psi: acts from now on",
         "",
     ]
 

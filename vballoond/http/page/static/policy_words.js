@@ -73,7 +73,8 @@ export function roundWords({ policy, decisions = [], alerts = [], problem }) {
   const parts = [moved.join(", ")];
   for (const alert of alerts.slice(0, 3)) parts.push(`${alert.balloon ?? "host"}: ${alert.message}`);
   if (problem) parts.push(problemParts(problem).sentence);
-  return [policy, parts.filter(Boolean).join("; ")].filter(Boolean).join(": ");
+  const said = parts.filter(Boolean).join("; ") || (policy ? "acts from now on" : "");
+  return [policy, said].filter(Boolean).join(": ");
 }
 
 /**
