@@ -8,7 +8,7 @@ Rules of this file:
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -30,6 +30,7 @@ from .child import Bounds
 from .desk import Desk
 from .hands import Hands
 from .host_memory import ReadHost, read_proc
+from .keeping import Keeping, KeepKept, Remember, kept_nowhere, remembered_nowhere
 from .kept import Chosen, Kept, configured
 from .lookout import Lookout
 from .reports import reservation_report, round_report
@@ -39,24 +40,13 @@ from .tally import Tally
 
 STEP_S: Final = 1.0
 """How often open reservations are looked at."""
-DISK_S: Final = 60.0
-"""What policies remember is on disk at the latest so long after it changed: the holder has it at once."""
 
 MakeScripts = Callable[[PolicySettings], Scripts]
-KeepKept = Callable[[Kept], Awaitable[None]]
 
 
 def separate_scripts(settings: PolicySettings) -> Scripts:
     """Return policies in a process of their own."""
     return SeparateScripts(settings.directory, Bounds(settings.time_limit_s, settings.memory_limit))
-
-
-async def _kept_nowhere(kept: Kept) -> None:
-    del kept
-
-
-async def _remembered_nowhere() -> None:
-    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +87,13 @@ class PolicyRunner:
         left: Kept | None = None,
         read_host: ReadHost = read_proc,
         make_scripts: MakeScripts = separate_scripts,
-        keep: KeepKept = _kept_nowhere,
-        remember: Callable[[], Awaitable[None]] = _remembered_nowhere,
+        keep: KeepKept = kept_nowhere,
+        remember: Remember = remembered_nowhere,
     ) -> None:
         left = left or Kept()
         self._settings = settings
         self._registry: Final = registry
-        self._clock: Final = clock
         self._make_scripts: Final = make_scripts
-        self._keep: Final = keep
-        self._remember: Final = remember
         self._events: Final = events
         self._hands: Final = Hands(left.by_hand_until_s)
         self._lookout: Final = Lookout(lambda: registry, offload, read_host, settings)
@@ -121,9 +108,7 @@ class PolicyRunner:
         self._changing: Final = asyncio.Lock()
         self._hurry: Final = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._kept = self.kept()
-        """What whoever keeps it has, or would be found anyway."""
-        self._on_disk_at_s = clock.monotonic_s()
+        self._keeping: Final = Keeping(self.kept(), keep, remember, clock.monotonic_s)
 
     # In time.
 
@@ -141,7 +126,7 @@ class PolicyRunner:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
-            await self._remember()
+            await self._keeping.remember()
         await self._rounds.scripts.close()
 
     async def round(self) -> None:
@@ -209,16 +194,7 @@ class PolicyRunner:
         return [f"policy {self._rounds.acting.name!r} acts under other settings"]
 
     async def _keep_what_is_known(self, *, moved: bool = False) -> None:
-        kept, before = self.kept(), self._kept
-        if kept == before and not moved:
-            return
-        self._kept = kept
-        if kept != before:
-            await self._keep(kept)
-        chosen = _without_memory(kept) != _without_memory(before)
-        if chosen or moved or self._clock.monotonic_s() - self._on_disk_at_s >= DISK_S:
-            self._on_disk_at_s = self._clock.monotonic_s()
-            await self._remember()
+        await self._keeping.keep(self.kept(), moved=moved)
 
     # For the API.
 
@@ -337,10 +313,3 @@ class Dry:
     acting: Acting
     view: View
     decisions: Decisions
-
-
-def _without_memory(kept: Kept) -> tuple[Any, ...]:
-    def chosen(one: Chosen | None) -> Any:
-        return None if one is None else (one.name, one.settings)
-
-    return kept.configured, chosen(kept.active), chosen(kept.shadow), kept.book, kept.by_hand_until_s
