@@ -32,7 +32,8 @@ from .holder.holder import Holder
 from .holder.no_holder import NoHolder
 from .offload import Offload
 from .registry import Registry
-from .service.balloon_service import BalloonService, Observer
+from .service.balloon_service import BalloonService
+from .service.served_balloon import Observer
 from .state.disk import Disk, DiskState, KeptBalloon
 from .transport.vhost_user.left import LeftBalloon, LeftConnection, listener_name
 from .transport.vhost_user.listener import Listener

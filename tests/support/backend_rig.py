@@ -14,7 +14,8 @@ from vballoond.clock import Clock
 from vballoond.config.models import BalloonSettings
 from vballoond.holder.no_holder import NoHolder
 from vballoond.offload import Offload
-from vballoond.service.balloon_service import BalloonService, Observer
+from vballoond.service.balloon_service import BalloonService
+from vballoond.service.served_balloon import Observer
 from vballoond.transport.vhost_user.backend import Backend, Fixtures
 
 

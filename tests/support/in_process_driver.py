@@ -17,7 +17,8 @@ from vballoond.memory.frames import FrameRange
 from vballoond.memory.guest_memory import GuestMemory
 from vballoond.memory.region import MappedRegion, RegionPlace
 from vballoond.offload import Offload
-from vballoond.service.balloon_service import BalloonService, Observer
+from vballoond.service.balloon_service import BalloonService
+from vballoond.service.served_balloon import Observer
 from vballoond.transport.in_process import InProcessDevice
 
 INFLATE, DEFLATE, STATS = range(3)

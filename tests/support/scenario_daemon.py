@@ -28,7 +28,8 @@ from vballoond.memory.frames import FrameRange
 from vballoond.offload import Offload
 from vballoond.policy import Policy
 from vballoond.runner.host_memory import HostTexts
-from vballoond.service.balloon_service import BalloonService, Observer
+from vballoond.service.balloon_service import BalloonService
+from vballoond.service.served_balloon import Observer
 
 KIB: Final = 1 << 10
 

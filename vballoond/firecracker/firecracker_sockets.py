@@ -9,7 +9,7 @@ Rules of this file:
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -20,7 +20,9 @@ from ..holder.no_holder import NoHolder
 from ..service.balloon_service import BalloonService
 from ..transport.vhost_user.left import firecracker_name
 from ..unix_socket import discard
-from .firecracker_socket import FirecrackerSocket
+
+if TYPE_CHECKING:
+    from .firecracker_socket import FirecrackerSocket
 
 Place = tuple[Path | None, int, str | None]
 
@@ -58,6 +60,9 @@ class FirecrackerSockets:
             self.forget(name, left_fd)
             return
         self._wanting[name] = service
+        # It brings aiohttp: where nobody wants such a socket, no guest waits for that after a restart.
+        from .firecracker_socket import FirecrackerSocket  # noqa: PLC0415
+
         socket = FirecrackerSocket(service, self._remember, left_fd, self._holder)
         try:
             await socket.listen()

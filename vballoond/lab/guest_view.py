@@ -6,7 +6,7 @@ from guest_driver.mm.zone import ORDERS, ZoneCount
 
 from ..balloon.frame_pictures import GuestView
 from ..memory.frames import FrameRange
-from ..service.balloon_service import FreeBlocks
+from ..service.known_balloon import FreeBlocks
 
 
 def guest_view_of(guest: Guest) -> GuestView:
