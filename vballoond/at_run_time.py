@@ -28,7 +28,7 @@ AT_RUN_TIME: Final = "at-run-time"
 class Changes(BaseModel):
     """What differs from the configuration."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     added: tuple[BalloonSettings, ...] = ()
     removed: tuple[str, ...] = ()

@@ -11,10 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import structlog
-from aiohttp import web
 
 from .at_run_time import AT_RUN_TIME, AtRunTime
 from .clock import Clock
@@ -26,7 +25,6 @@ from .events.log import EventLog
 from .fleet import Fleet, ObserverFor
 from .holder.holder import Holder
 from .holder.no_holder import NoHolder
-from .http.app import build_app
 from .http.site import API, Site
 from .http.tokens import Tokens
 from .logs import configure_logs
@@ -37,10 +35,16 @@ from .runner.kept import POLICY
 from .runner.kept import begin as what_is_kept
 from .runner.kept import keep as keep_policy
 from .runner.runner import MakeScripts, PolicyRunner, separate_scripts
-from .service.balloon_service import BalloonService, Observer
+from .service.balloon_service import BalloonService
+from .service.served_balloon import Observer
 from .state.disk import Disk
 from .transport.vhost_user.left import sort_out
 from .watchdog import Watchdog, interval_of
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from .http.answering import BuildApp
 
 _LAST_ANSWERS_S: Final = 0.05  # for the answer to whoever asked for a restart
 
@@ -128,7 +132,7 @@ class Daemon:
             self.policies.start(again=again)
             self._stack.push_async_callback(self.policies.close)
             self._stack.push_async_callback(self._site.close)
-            await self._site.serve(self._make_app)
+            await self._site.serve(self._make_app, self.offload)
             self._opened = self._stack.pop_all()
         return self
 
@@ -249,7 +253,7 @@ class Daemon:
         """Whether a process after this one can go on with what guests need, as far as is known."""
         return self._holder.alive and self._holder.capacity != 0
 
-    def _make_app(self, hosts: frozenset[str] | None, tokens: Tokens) -> web.Application:
+    def _make_app(self, build_app: "BuildApp", hosts: frozenset[str] | None, tokens: Tokens) -> "web.Application":
         return build_app(
             *(self.registry, self.offload, self._holder, self, self.events, self.policies), hosts=hosts, tokens=tokens
         )
@@ -281,7 +285,7 @@ class Daemon:
         except StartError as error:
             structlog.get_logger().critical("the API is still not served", reason=error.detail)
             return f"the API is still not served: {error.detail}"
-        await self._site.serve(self._make_app)
+        await self._site.serve(self._make_app, self.offload)
         return f"the API is served at {self.api_url}"
 
 

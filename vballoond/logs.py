@@ -8,13 +8,8 @@ from typing import Any, Final
 
 import pydantic_core
 import structlog
-from aiohttp.http import HttpProcessingError
-from aiohttp.web import RequestPayloadError
 
 _LEVELS: Final = logging.getLevelNamesMapping()
-
-_CLIENTS_FAULTS: Final = (HttpProcessingError, RequestPayloadError, ConnectionResetError)
-"""Somebody sent what is no HTTP, or was gone before the answer: no fault of ours, and no reason for a traceback."""
 
 
 def configure_logs(level: str) -> None:
@@ -78,7 +73,7 @@ class _StderrLogger(structlog.PrintLogger):
 class _ToStructlog(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         failure = record.exc_info[1] if record.exc_info else None
-        if isinstance(failure, _CLIENTS_FAULTS):
+        if _is_clients_fault(failure):
             reason = " ".join(str(failure).split())
             structlog.get_logger().info("a request came to nothing", logger=record.name, reason=reason)
             return
@@ -86,3 +81,12 @@ class _ToStructlog(logging.Handler):
         structlog.get_logger().log(
             max(level, logging.DEBUG), record.getMessage(), logger=record.name, exc_info=record.exc_info
         )
+
+
+def _is_clients_fault(failure: BaseException | None) -> bool:
+    """Say whether somebody sent what is no HTTP, or was gone before the answer: no reason for a traceback."""
+    # aiohttp is imported once guests are served, and logs are there before (http/site.py).
+    from aiohttp.http import HttpProcessingError  # noqa: PLC0415
+    from aiohttp.web import RequestPayloadError  # noqa: PLC0415
+
+    return isinstance(failure, (HttpProcessingError, RequestPayloadError, ConnectionResetError))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import structlog
 from aiohttp.http_exceptions import BadHttpMessage
+from aiohttp.web import RequestPayloadError
 from support.logging_state import logging_as_before
 
 from vballoond.logs import configure_logs
@@ -139,3 +140,11 @@ def test_what_is_no_http_is_a_line_without_a_traceback(configure) -> None:
     assert (line["level"], line["event"]) == ("info", "a request came to nothing")
     assert line["reason"] == "400, message: Duplicate Content-Length: b'Content-Length: 5'"
     assert "exception" not in line
+
+
+@pytest.mark.parametrize("failure", [RequestPayloadError("cut off"), ConnectionResetError("gone")])
+def test_a_client_that_was_gone_before_its_answer_is_a_line_without_a_traceback(configure, failure) -> None:
+    output = configure()
+    logging.getLogger("aiohttp.server").error("Error handling request", exc_info=failure)
+    (line,) = lines(output)
+    assert (line["level"], line["event"]) == ("info", "a request came to nothing")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import sys
 from pathlib import Path
@@ -21,13 +22,18 @@ def run_daemon(config: Path | None, *, keeper: bool = True) -> int:
     """
     if keeper and "NOTIFY_SOCKET" not in os.environ:
         _become_keeper(config)
-    # The daemon's libraries take half a second to import, which the other commands need not spend.
+    # The daemon's libraries take half a second to import, which the other commands need not spend. Nothing of them is
+    # garbage, so while they come nobody looks for any, and never in them afterwards.
+    gc.disable()
     from ..config.load import load_settings
     from ..config.models import Settings, embedded_default
     from ..daemon import serve
     from ..holder.holder import Holder
     from ..holder.no_holder import NoHolder
     from ..logs import configure_logs
+
+    gc.freeze()
+    gc.enable()
 
     def load() -> Settings:
         return embedded_default() if config is None else load_settings(config)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    ConfigDict,
     Field,
     PlainSerializer,
     WithJsonSchema,
@@ -84,6 +85,8 @@ class LogSettings(Section):
 
 class BalloonSettings(Section):
     """``[[balloon]]``: one guest and how it is reached. Sizes are in bytes."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)  # the API's document shows them
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
     """A lower-case letter or digit, then up to 63 of a-z 0-9 . _ -"""

@@ -10,7 +10,7 @@ from ..sizes import parse_size
 class Section(BaseModel):
     """A table. An unknown key is an error, so that a misspelt one does not silently mean its default."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 def _size(value: Any) -> int:

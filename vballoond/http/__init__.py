@@ -10,5 +10,5 @@ request_log  a line for each request that may have changed something
 problems     how an error is answered
 openapi      the table as an OpenAPI document; reference: the same for people
 app          all of it as an aiohttp application
-site         where it is served
+site         where it is served; answering: what is imported for that once guests are served
 """

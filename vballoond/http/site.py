@@ -1,29 +1,28 @@
-"""Where the API is served: its socket first, which a second daemon meets, and the application once there is one."""
+"""Where the API is served: its socket first, which a second daemon meets, and the application once there is one.
 
-from collections.abc import Callable
+Rules of this file:
+
+* What only answers are made of, aiohttp and all handlers, is near half of what a daemon imports. After a restart guests
+  do not wait for it: it is imported once they are served, and beside them, in a thread.
+"""
+
 from contextlib import AsyncExitStack, ExitStack
 from typing import TYPE_CHECKING, Final
-
-from aiohttp import web
 
 from ..config.models import HttpSettings
 from ..holder.holder import Holder
 from ..holder.no_holder import NoHolder
-from .connections import Edge
-from .guards import accepted_hosts
+from ..offload import Offload
 from .listen import check_http, left_api_socket, open_api_socket
 from .tokens import Tokens
 
 if TYPE_CHECKING:
     import socket
 
+    from .answering import Answer, MakeApp
+
 API: Final = "api"
 """By which name the holder has the socket."""
-
-_SHUTDOWN_S: Final = 2.0  # how long the API's open requests may go on after a signal
-
-MakeApp = Callable[[frozenset[str] | None, Tokens], web.Application]
-"""Makes the application for those hosts and tokens."""
 
 
 class Site:
@@ -38,7 +37,8 @@ class Site:
         """Where it is found; empty while it is not."""
         self._holder: Final = holder
         self._socket: socket.socket | None = None
-        self._hosts: frozenset[str] | None = None
+        self._host: str | None = None
+        self._hosts: tuple[str, ...] = ()
         self._tokens = Tokens()
         self._opened: Final = AsyncExitStack()
 
@@ -61,21 +61,25 @@ class Site:
         with ExitStack() as stack:
             listener, address = open_api_socket(settings, stack, left)
             await self._holder.store({API: listener.fileno()})
-            self._hosts = accepted_hosts(address.host, settings.hosts)
+            self._host, self._hosts = address.host, settings.hosts
             self._opened.enter_context(stack.pop_all())
         self._socket = listener
         self.url = f"unix:{address.path}" if address.path else f"http://{address.host}:{listener.getsockname()[1]}"
 
-    async def serve(self, make_app: MakeApp) -> None:
-        """Answer, where there is a socket."""
+    async def serve(self, make_app: "MakeApp", offload: Offload) -> None:
+        """Answer, where there is a socket, with what ``make_app`` makes; ``offload`` is where it is imported."""
+        answer = await offload.run(_import_answer)
         if self._socket is not None:
-            runner = web.AppRunner(make_app(self._hosts, self._tokens), access_log=None, shutdown_timeout=_SHUTDOWN_S)
-            await runner.setup()
-            self._opened.push_async_callback(runner.cleanup)
-            await Edge(runner, self._socket).start()
+            await answer(make_app, self._socket, (self._host, self._hosts), self._tokens, self._opened)
 
     async def close(self) -> None:
         """Answer no more, and remove the socket."""
         self.url = ""
         self._socket = None
         await self._opened.aclose()
+
+
+def _import_answer() -> "Answer":
+    from .answering import answer  # noqa: PLC0415 (see the rules of this file)
+
+    return answer

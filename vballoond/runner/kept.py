@@ -28,7 +28,7 @@ POLICY: Final = "policy"
 class Chosen(BaseModel):
     """A policy that was chosen, its settings, and what it remembers."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     name: str
     settings: dict[str, JsonValue] = {}
@@ -48,7 +48,7 @@ class Chosen(BaseModel):
 class Kept(BaseModel):
     """All that is kept."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     configured: dict[str, JsonValue] | None = None
     """What the configuration named meanwhile."""
