@@ -12,6 +12,9 @@ BROWSER_PACKAGES := chromium
 # A file's tests stay together, for what they share.
 ON_ALL_CPUS := -n auto --dist loadfile
 
+# Without it every process compiles all sources anew. It is not beside them, and gone after `make clean`.
+BYTECODE := PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(CURDIR)/$(VENV)/bytecode
+
 .DEFAULT_GOAL := help
 .PHONY: help run test test-quick spec lint bench fuzz torture highalloc scenario guest-packages clean
 
@@ -22,10 +25,10 @@ run: $(READY) ## start the daemon with a modelled guest named demo, API on 127.0
 	@PATH="$(CURDIR)/$(BIN):$$PATH" exec vballoond serve --config config/vballoond.toml
 
 test: $(READY) guest-packages lint ## lint, types, import contracts, and all tests, real guests included
-	$(BIN)/pytest $(ON_ALL_CPUS)
+	$(BYTECODE) $(BIN)/pytest $(ON_ALL_CPUS)
 
 test-quick: $(READY) ## the tests without real guests and those that take long, with fewer examples
-	VBALLOOND_EXAMPLES=0.34 $(BIN)/pytest $(ON_ALL_CPUS) -m "not real_guest and not long"
+	$(BYTECODE) VBALLOOND_EXAMPLES=0.34 $(BIN)/pytest $(ON_ALL_CPUS) -m "not real_guest and not long"
 
 spec: $(READY) ## which clause of virtio 1.4 is shown by which test, and with what result
 	@$(BIN)/pytest tests/spec --spec-table -q --no-header

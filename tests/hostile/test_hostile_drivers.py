@@ -297,11 +297,11 @@ async def test_the_guest_beside_it_reaches_its_target(attack: Attack, ring_forma
     async with neighbour() as beside, attacked(attack, ring_format) as (service, guest):
         driver = await guest.load()
         await served(service)
-        assert await reaches(beside, 1000)
+        assert await reaches(beside, 300)
         attack.breach(driver)
-        assert await reaches(beside, 3000)
+        assert await reaches(beside, 600)
         await served(service)
-        assert await reaches(beside, 500)
+        assert await reaches(beside, 100)
         assert beside.state_name == "running"
         assert beside.device.counters.guest_errors == 0
 

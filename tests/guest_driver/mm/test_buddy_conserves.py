@@ -1,8 +1,9 @@
 """Whatever is allocated and freed, in whatever order: no frame is lost or had twice."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.mm import booted, check_zone
+from support.properties import examples
 
 from guest_driver.mm.buddy import free_pages, rmqueue
 from guest_driver.mm.zone import ORDERS
@@ -12,7 +13,7 @@ frees = st.integers(0, 1 << 16)
 steps = st.lists(st.one_of(allocations, allocations, frees), max_size=60)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(frames=st.integers(1, 3000), pageblock_order=st.sampled_from([9, 10]), steps=steps)
 def test_all_frames_are_free_or_held_once(frames, pageblock_order, steps):
     zone = booted(frames, pageblock_order=pageblock_order)
@@ -33,7 +34,7 @@ def test_all_frames_are_free_or_held_once(frames, pageblock_order, steps):
     assert check_zone(zone).free == check_zone(booted(frames)).free
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(order=st.integers(0, ORDERS - 1), wanted=st.integers(0, 2), steps=steps)
 def test_a_block_is_had_if_one_is_free_and_only_then(order, wanted, steps):
     zone = booted(2048)

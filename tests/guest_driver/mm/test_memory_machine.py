@@ -6,6 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from support.mm import MOVABLE, UNMOVABLE, Owner, booted, check_zone, list_of, memory_of, start
+from support.properties import examples
 
 from guest_driver.mm.anon import fault_in, unmap
 from guest_driver.mm.compaction import alloc_high_order, compact_memory
@@ -158,4 +159,4 @@ class Memory(RuleBasedStateMachine):
 
 
 TestMemory = Memory.TestCase
-TestMemory.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
+TestMemory.settings = settings(examples(30), stateful_step_count=30)

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vballoond.cli import server_sent_events
 from vballoond.cli.server_sent_events import MAX_EVENT_BYTES, MAX_RETRY_MS, Event, EventError, EventParser
 
 ENDINGS = st.sampled_from(["\n", "\r\n", "\r"])
@@ -87,11 +88,19 @@ def test_how_long_to_wait_is_taken_within_bounds(written: bytes, retry_ms: int) 
 
 
 @pytest.mark.parametrize("piece", [b"x" * 4096, b"data: x\n" * 512, b"data\n" * 512, b"data\n:\n" * 512])
-def test_no_more_is_kept_than_an_event_may_have(piece: bytes) -> None:
+def test_no_more_is_kept_than_an_event_may_have(piece: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_sent_events, "MAX_EVENT_BYTES", 1 << 18)
     parser = EventParser()
-    with pytest.raises(EventError, match="larger than 4194304 bytes"):  # noqa: PT012 (any of them may be too much)
-        for _ in range(MAX_EVENT_BYTES // 256):
+    with pytest.raises(EventError, match="larger than 262144 bytes"):  # noqa: PT012 (any of them may be too much)
+        for _ in range((1 << 18) // 256):
             parser.feed(piece)
+
+
+def test_an_event_may_have_four_mebibytes() -> None:
+    whole_event = b"data:" + b"x" * (MAX_EVENT_BYTES - 5)
+    EventParser().feed(whole_event)
+    with pytest.raises(EventError, match="larger than 4194304 bytes"):
+        EventParser().feed(whole_event + b"x")
 
 
 def test_comments_may_go_on_for_ever() -> None:

@@ -107,7 +107,14 @@ def test_ends_of_passes_are_where_all_is_let_go() -> None:
     assert plot._ends_of_passes(np.array([0, 50, 0, 1, 0])) == [1]
 
 
-@pytest.mark.parametrize(("suffix", "magic"), [("PNG", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")])
+@pytest.mark.parametrize(
+    ("suffix", "magic"),
+    [
+        ("PNG", b"\x89PNG"),
+        pytest.param("pdf", b"%PDF", marks=pytest.mark.long),
+        pytest.param("svg", b"<?xml", marks=pytest.mark.long),
+    ],
+)
 def test_the_suffix_names_the_format(tmp_path: Path, suffix: str, magic: bytes) -> None:
     path = tmp_path / f"why.{suffix}"
     plot.draw(summary(1), path)

@@ -1,0 +1,26 @@
+"""What holds for all tests, so that thousands of them do not take longer than what they test."""
+
+import gc
+import re
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+_WHOLE_FILE: Final = re.compile(r"^pytestmark = .*\bmark\.(\w+)", re.MULTILINE)
+_UNWANTED: Final = re.compile(r"\bnot (\w+)")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A file is not imported where no test of it is wanted: some need libraries that take seconds to import."""
+    expression = config.option.markexpr
+    if collection_path.suffix != ".py" or re.search(r"\bor\b|\(", expression):
+        return None
+    marks = set(_WHOLE_FILE.findall(collection_path.read_text("utf-8")))
+    return True if marks & set(_UNWANTED.findall(expression)) else None
+
+
+def pytest_collection_finish() -> None:
+    """What was collected is a million objects that live to the end: no search for garbage need look at them again."""
+    gc.collect()
+    gc.freeze()
