@@ -13,6 +13,20 @@ def small_jobs(policies=("shares", "watermark"), seeds=(1, 2)) -> list[Job]:
     return [Job("small", SMALL + JOBS_LOAD, choose(policy), seed) for policy in policies for seed in seeds]
 
 
+TAKE = """
+from vballoond.policy import Plan, Policy, Wish
+class Take(Policy):
+    name = "take"
+    def plan(self, view, settings):
+        return Plan(tuple(Wish.balloon(guest, 12 << 20, "test") for guest in view.able))
+"""
+
+
+def file_job(source: str = TAKE, name: str = "take") -> Job:
+    """One whose policy is a file's, so that it runs in a process of its own."""
+    return Job("small", SMALL, ChosenPolicy(name, file=f"{name}.py", source=source), 1)
+
+
 def broken_job() -> Job:
     """One that cannot be made: its policy is not there."""
     return Job("small", SMALL, ChosenPolicy("gone"), 1)

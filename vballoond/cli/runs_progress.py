@@ -20,7 +20,7 @@ class Told:
 
     keep: "Callable[[Job, RunResult], None] | None" = None
     results: "dict[str, RunResult]" = field(default_factory=dict)
-    """By what a job is called; only where nobody keeps them."""
+    """By the key of the job; only where nobody keeps them."""
     failures: list[str] = field(default_factory=list)
 
 
@@ -62,7 +62,7 @@ class RunsProgress:
         if self._told.keep is not None:
             self._told.keep(job, result)
         else:
-            self._told.results[str(job)] = result
+            self._told.results[job.key] = result
         self._say(f"{job}: done")
 
     def failed(self, job: "Job", error: Exception) -> None:

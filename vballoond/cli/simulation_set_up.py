@@ -1,6 +1,8 @@
 """What simulations need before they begin. It is imported by who simulates only: numba takes a second to import."""
 
+import importlib
 import importlib.util
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -34,6 +36,9 @@ def prepared() -> None:
 
 
 def dask_there() -> None:
-    """End with an error where Dask is not installed."""
+    """End with an error where Dask is not installed. What goes wrong with it is told by who uses it, not by Dask."""
     if importlib.util.find_spec("distributed") is None:
         fail("--scheduler needs Dask, which is not installed: install vballoond with its extra 'sweep'")
+    importlib.import_module("distributed")  # sets levels of its own
+    for name in ("asyncio", "distributed", "distributed.client", "distributed.core", "tornado.application"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)

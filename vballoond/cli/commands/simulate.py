@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from ...errors import OperatorError
+from ..completion import complete_scenarios_and_views, complete_tried_policies
 from ..experiment import check_plot
 from ..options import Json
 from ..output import INTERRUPTED, console, fail, print_json
@@ -28,7 +29,16 @@ _SHOWN_DECISIONS: Final = 12
 Policies = Annotated[
     list[str],
     typer.Option(
-        "--policy", metavar="NAME|FILE", help="a policy, or a .py file; NAME:key=value,... with settings; repeat it"
+        "--policy",
+        metavar="NAME|FILE",
+        help="a policy, or a .py file; NAME:key=value,... with settings; repeat it",
+        autocompletion=complete_tried_policies,
+    ),
+]
+TimeLimit = Annotated[
+    float,
+    typer.Option(
+        "--time-limit", metavar="S", min=0.05, max=3600, help="for each answer of a policy that is not built in"
     ),
 ]
 Jobs = Annotated[int | None, typer.Option("--jobs", min=1, help="runs at a time", show_default="number of CPUs")]
@@ -37,10 +47,17 @@ Jobs = Annotated[int | None, typer.Option("--jobs", min=1, help="runs at a time"
 def simulate(
     policy: Policies,
     scenario: Annotated[
-        str, typer.Option("--scenario", metavar="NAME|FILE", help="a shipped one, a .toml, or recorded views in .jsonl")
+        str,
+        typer.Option(
+            "--scenario",
+            metavar="NAME|FILE",
+            help="a shipped one, a .toml, or recorded views in .jsonl",
+            autocompletion=complete_scenarios_and_views,
+        ),
     ],
     seed: Annotated[int, typer.Option("--seed", min=0, help="of all chance: the same seed, the same numbers")] = 1,
     jobs: Jobs = None,
+    time_limit: TimeLimit = 10.0,
     plot: Annotated[Path | None, typer.Option("--plot", help="draw into this file (png, pdf, svg)")] = None,
     as_json: Json = False,
 ) -> None:
@@ -49,15 +66,22 @@ def simulate(
         check_plot(plot)
     try:
         if scenario.endswith(".jsonl"):
-            _replay(policy, Path(scenario), plot, as_json=as_json)
+            _replay(policy, Path(scenario), time_limit, plot, as_json=as_json)
         else:
-            _simulate(policy, scenario, seed, jobs, plot, as_json=as_json)
+            _simulate(policy, scenario, seed, jobs, time_limit, plot, as_json=as_json)
     except KeyboardInterrupt:
         fail("interrupted", status=INTERRUPTED)
 
 
 def _simulate(
-    policies: list[str], scenario: str, seed: int, processes: int | None, plot: Path | None, *, as_json: bool
+    policies: list[str],
+    scenario: str,
+    seed: int,
+    processes: int | None,
+    time_limit_s: float,
+    plot: Path | None,
+    *,
+    as_json: bool,
 ) -> None:
     # numba and numpy take a second to import, which the other commands need not spend.
     from ...lab.simulation.shipped import load_host_scenario
@@ -65,13 +89,13 @@ def _simulate(
     from ..simulation_set_up import cpus, prepared, usage_errors
 
     with usage_errors():
-        asked = jobs_of(policies, [scenario], [seed], {})
+        asked = jobs_of(policies, [scenario], [seed], {}, time_limit_s)
         summary = load_host_scenario(scenario).summary
     prepared()
     told = Told()
     with RunsProgress(len(asked), told) as progress:
         _run(asked, progress, processes or cpus())
-    results = [told.results[str(job)] for job in asked if str(job) in told.results]
+    results = [told.results[job.key] for job in asked if job.key in told.results]
     if results:
         _show(summary, results, plot, as_json=as_json)
     broken = [f"{result.policy}: {sentence}" for result in results for sentence in result.broken]
@@ -104,17 +128,17 @@ def _show(summary: str, results: "list[RunResult]", plot: Path | None, *, as_jso
         print(f"drawn: {plot}", file=sys.stderr)
 
 
-def _replay(policies: list[str], path: Path, plot: Path | None, *, as_json: bool) -> None:
-    from ...lab.simulation.chosen_policy import choose
+def _replay(policies: list[str], path: Path, time_limit_s: float, plot: Path | None, *, as_json: bool) -> None:
+    from ...lab.simulation.chosen_policy import choose, told_apart
     from ...lab.simulation.snapshots import read_snapshots, would_decide
     from ..simulation_set_up import usage_errors
 
     if plot is not None:
         raise typer.BadParameter("recorded views do not go on from decisions, so there is nothing to draw")
     with usage_errors():
-        chosen = [choose(text) for text in policies]
+        chosen = told_apart(choose(text, time_limit_s) for text in policies)
         views = read_snapshots(path)
-    replayed = {one.label: would_decide(views, one) for one in chosen}
+    replayed = {one.label: would_decide(views, one, time_limit_s=time_limit_s) for one in chosen}
     if as_json:
         rounds = {label: [item.data() for item in items] for label, items in replayed.items()}
         print_json({"snapshots": str(path), "open_loop": True, "policies": rounds})

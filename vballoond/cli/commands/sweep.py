@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...errors import OperatorError
+from ..completion import complete_scenarios
 from ..output import INTERRUPTED, fail
 from ..runs_progress import RunsProgress, Told
-from .simulate import Jobs, Policies
+from .simulate import Jobs, Policies, TimeLimit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +25,12 @@ if TYPE_CHECKING:
 
 def sweep(
     policy: Policies,
-    scenario: Annotated[list[str], typer.Option("--scenario", metavar="NAME|FILE", help="repeat it for several")],
+    scenario: Annotated[
+        list[str],
+        typer.Option(
+            "--scenario", metavar="NAME|FILE", help="repeat it for several", autocompletion=complete_scenarios
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", metavar="FILE.sqlite", help="results; what is there is not run again")],
     seeds: Annotated[str, typer.Option("--seeds", metavar="LIST", help="such as 1-20 or 1,4,7-9")] = "1",
     values: Annotated[
@@ -34,14 +40,17 @@ def sweep(
         str | None, typer.Option("--scheduler", metavar="ADDRESS", help="of a Dask cluster, such as tcp://host:8786")
     ] = None,
     jobs: Jobs = None,
+    time_limit: TimeLimit = 10.0,
 ) -> None:
     """Simulate every policy with every setting on every scenario with every seed."""
-    from ...lab.simulation.sweep.grid import jobs_of, parse_seeds, parse_values
+    from ...lab.simulation.sweep.grid import check_scheduler, jobs_of, parse_seeds, parse_values
     from ...lab.simulation.sweep.store import open_store
     from ..simulation_set_up import usage_errors
 
     with usage_errors():
-        asked = jobs_of(policy, scenario, parse_seeds(seeds), parse_values(values or []))
+        if scheduler is not None:
+            check_scheduler(scheduler)
+        asked = jobs_of(policy, scenario, parse_seeds(seeds), parse_values(values or []), time_limit)
     told = Told()
     try:
         with ExitStack() as stack:
@@ -50,6 +59,8 @@ def sweep(
             told.keep = store.put
             missing = store.missing(asked)
             print(f"{len(asked)} runs, {len(asked) - len(missing)} of them are in {out} already", file=sys.stderr)
+            for sentence in store.others(asked):
+                print(f"{out}: {sentence}", file=sys.stderr)
             if missing:
                 with RunsProgress(len(missing), told) as progress:
                     _run(missing, progress, scheduler, jobs)
@@ -72,4 +83,4 @@ def _run(jobs: "Sequence[Job]", observer: "Observer", scheduler: str | None, pro
     dask_there()
     from ...lab.simulation.sweep.on_dask import run_on_dask
 
-    run_on_dask(jobs, observer, scheduler=scheduler)
+    run_on_dask(jobs, observer, scheduler=scheduler, note=lambda text: print(text, file=sys.stderr))

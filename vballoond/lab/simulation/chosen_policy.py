@@ -5,19 +5,22 @@
     my_policy.py
     my_policies.py#second:step_bytes=1048576
 
-What is chosen travels to other processes and machines: of a file, its source goes along.
+What is chosen travels to other processes and machines: of a file, its source goes along. It is run in a process
+that can be killed, also to find out whether it is a policy at all (``policy_process``); what is built in runs here.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from ...errors import OperatorError, PolicyError
+from ...errors import OperatorError
 from ...policy import PolicySettings
-from ...policy.discover import MAX_FILE_BYTES, Found, discover, load
+from ...policy.discover import MAX_FILE_BYTES, Found, built_in
 from ...policy.policy import check_settings
+from .policy_process import TIME_LIMIT_S, PolicyProcess
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,8 @@ class ChosenPolicy:
     file: str = ""
     source: str | None = None
     """Of a file."""
+    shown: str = ""
+    """The name for people, where another one that is tried has the same."""
 
     @property
     def label(self) -> str:
@@ -37,7 +42,8 @@ class ChosenPolicy:
         said = ",".join(
             f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in given.items()
         )
-        return f"{self.name}:{said}" if said else self.name
+        name = self.shown or self.name
+        return f"{name}:{said}" if said else name
 
     def given(self) -> dict[str, Any]:
         """Return the settings that were given."""
@@ -47,37 +53,48 @@ class ChosenPolicy:
     def with_settings(self, more: dict[str, Any]) -> "ChosenPolicy":
         """Return it with further settings."""
         settings = json.dumps(self.given() | more, sort_keys=True)
-        return ChosenPolicy(self.name, settings, self.file, self.source)
+        return replace(self, settings=settings)
 
     def on(self, settings: Mapping[str, Mapping[str, Any]]) -> "ChosenPolicy":
         """Return it with the settings that a scenario has for it, as far as none are given."""
         more = dict(settings.get(self.name, {}))
-        return ChosenPolicy(self.name, json.dumps(more | self.given(), sort_keys=True), self.file, self.source)
+        return replace(self, settings=json.dumps(more | self.given(), sort_keys=True))
 
-    def found(self) -> Found:
-        """Return the policy itself. Its file is run for that, in this process.
-
-        Raises:
-            OperatorError: There is none of the name; the message says which there are.
-            PolicyError: Its file cannot be run, or is none.
-        """
-        there = _of_file(self) if self.source is not None else dict(discover(None).policies)
-        if self.name not in there:
-            raise OperatorError(f"no policy {self.name!r}: there are {', '.join(sorted(there))}; or give a .py file")
-        return there[self.name]
+    @property
+    def is_built_in(self) -> bool:
+        """Whether the program's own code decides."""
+        return self.source is None and any(found.policy.name == self.name for found in built_in())
 
     def checked(self) -> tuple[Found, PolicySettings]:
-        """Return the policy and its settings, defaults filled in.
+        """Return a policy that is built in and its settings, defaults filled in; :meth:`at_work` has any.
 
         Raises:
             OperatorError: There is none of the name, or a setting is wrong.
-            PolicyError: Its file is none.
         """
-        found = self.found()
+        there = {found.policy.name: found for found in built_in()}
+        if self.source is not None or self.name not in there:
+            raise OperatorError(f"no policy {self.name!r} is built in: there are {', '.join(sorted(there))}")
+        found = there[self.name]
         return found, check_settings(found.policy, self.given())
 
+    @contextmanager
+    def at_work(self, time_limit_s: float = TIME_LIMIT_S) -> Iterator[tuple[Found, PolicySettings]]:
+        """Have the policy and its settings, to be asked until the block ends. Then nothing of it is left.
 
-def choose(text: str) -> ChosenPolicy:
+        Raises:
+            OperatorError: There is none of the name, or a setting is wrong.
+            PolicyError: Its file cannot be run, or is no policy.
+        """
+        if self.is_built_in:
+            yield self.checked()
+            return
+        with PolicyProcess(self.file, self.source, time_limit_s) as process:
+            process.settle(self.name, self.given())
+            # The settings are with the process already.
+            yield Found(process.asked(self.name, self.given()), self.file, self.file), PolicySettings()
+
+
+def choose(text: str, time_limit_s: float = TIME_LIMIT_S) -> ChosenPolicy:
     """Return what ``text`` names, checked.
 
     Raises:
@@ -87,40 +104,66 @@ def choose(text: str) -> ChosenPolicy:
     named, _, settings = text.partition(":")
     path, _, name = named.partition("#")
     given = json.dumps(_settings(settings, text), sort_keys=True)
-    chosen = _from_file(Path(path), name, given) if path.endswith(".py") else ChosenPolicy(named, given)
-    chosen.checked()
+    if not path.endswith(".py"):
+        chosen = ChosenPolicy(named, given)
+        check([chosen], time_limit_s)
+        return chosen
+    source = _source(Path(path))
+    with PolicyProcess(path, source, time_limit_s) as process:
+        names = process.names()
+        if not name and len(names) > 1:
+            raise OperatorError(f"{path} has {len(names)} policies: write {path}#NAME, with one of {', '.join(names)}")
+        chosen = ChosenPolicy(name or names[0], given, path, source)
+        process.settle(chosen.name, chosen.given())
     return chosen
 
 
-def _from_file(path: Path, name: str, settings: str) -> ChosenPolicy:
+def check(chosen: Sequence[ChosenPolicy], time_limit_s: float = TIME_LIMIT_S) -> None:
+    """Check that all of these are there and take their settings. Those of one file are asked in one process.
+
+    Raises:
+        OperatorError: One is not there, or one of its settings is wrong.
+        PolicyError: A file cannot be run, or is no policy.
+    """
+    of_files: dict[tuple[str, str | None], list[ChosenPolicy]] = {}
+    for one in chosen:
+        if one.is_built_in:
+            one.checked()
+        else:
+            of_files.setdefault((one.file, one.source), []).append(one)
+    for (file, source), those in of_files.items():
+        with PolicyProcess(file, source, time_limit_s) as process:
+            for one in those:
+                process.settle(one.name, one.given())
+
+
+def told_apart(chosen: Iterable[ChosenPolicy]) -> list[ChosenPolicy]:
+    """Return each once; those that have their name in common are shown with their files."""
+    each = list(dict.fromkeys(chosen))
+    origins: dict[str, set[str]] = {}
+    for one in each:
+        origins.setdefault(one.name, set()).add(one.file)
+    return [replace(one, shown=f"{one.name} of {one.file}") if len(origins[one.name]) > 1 else one for one in each]
+
+
+def _source(path: Path) -> str:
     try:
-        source = path.read_bytes()
-        text = source.decode()
+        with path.open("rb") as file:
+            source = file.read(MAX_FILE_BYTES + 1)
+        if len(source) > MAX_FILE_BYTES:
+            raise OperatorError(f"policy {path}: it has more than {MAX_FILE_BYTES} bytes")
+        return source.decode()
     except OSError as error:
         raise OperatorError(f"policy {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise OperatorError(f"policy {path}: it is not UTF-8 text") from error
-    if len(source) > MAX_FILE_BYTES:
-        raise OperatorError(f"policy {path}: it has more than {MAX_FILE_BYTES} bytes")
-    there = _of_file(ChosenPolicy(name, settings, str(path), text))
-    if not name and len(there) > 1:
-        raise OperatorError(f"{path} has {len(there)} policies: write {path}#NAME, with one of {', '.join(there)}")
-    return ChosenPolicy(name or next(iter(there)), settings, str(path), text)
-
-
-def _of_file(chosen: ChosenPolicy) -> dict[str, Found]:
-    assert chosen.source is not None
-    try:
-        return {found.policy.name: found for found in load(Path(chosen.file), chosen.source.encode())}
-    except PolicyError as error:
-        raise PolicyError(f"policy {chosen.file}: {error}") from error
 
 
 def parse_value(text: str) -> Any:
     """Return the value of a setting: JSON where it is that, else the text."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -128,10 +171,10 @@ _EXAMPLE: Final = "watermark:pressure_threshold=0.3,samples=1"
 
 
 def _settings(text: str, whole: str) -> dict[str, Any]:
-    given = {}
+    given: dict[str, Any] = {}
     for item in filter(None, text.split(",")):
         key, equals, value = item.partition("=")
-        if not (key and equals):
-            raise OperatorError(f"policy {whole!r}: settings are written as in {_EXAMPLE}")
+        if not (key.strip() and equals) or key.strip() in given:
+            raise OperatorError(f"policy {whole!r}: settings are written as in {_EXAMPLE}, each once")
         given[key.strip()] = parse_value(value)
     return given

@@ -21,12 +21,20 @@ from protocol.balloon.page_frames import FRAME_BYTES
 from ...config.policy import GuardSettings
 from ...config.section import Size
 from ...errors import OperatorError
-from ...policy.view import first_problem
+from ...sizes import format_size
 
 MAX_GUESTS: Final = 1000
 MAX_GUEST_BYTES: Final = 64 << 30
 """Of all guests together: each frame costs 16 bytes of this machine's memory, so these take 256 MiB."""
 MAX_DURATION_S: Final = 86_400.0
+
+MAX_HOST_BYTES: Final = 1 << 50
+"""No memory of this machine is used for it, but sums of it are kept as numbers of 64 bits."""
+MAX_LOAD: Final = 100_000.0
+"""Of each number of a load, in its own unit: more MiB than all guests may have, more seconds than there may be."""
+MAX_LOAD_PER_S: Final = 10_000.0
+"""Of each rate, and of jobs at a time: a run with more would hardly end."""
+MIN_LOAD_EVERY_S: Final = 0.1
 
 Seconds = Annotated[float, Field(ge=0, le=MAX_DURATION_S, allow_inf_nan=False)]
 Interval = Annotated[float, Field(ge=1, le=3600, allow_inf_nan=False)]
@@ -57,7 +65,7 @@ class _Span(_Table):
 class HostLoad(_Span):
     """Memory that something else on the host uses, after ``ramp_s`` in full."""
 
-    size: Size
+    size: Annotated[Size, Field(le=MAX_HOST_BYTES)]
     ramp_s: Seconds = 0.0
 
     def bytes_at(self, now_s: float) -> int:
@@ -70,9 +78,9 @@ class HostLoad(_Span):
 class SimulatedHost(_Table):
     """The host. ``swap``: so much of its memory it can move elsewhere when it is short."""
 
-    memory: Size
-    reserve: Size = 0
-    swap: Size = 0
+    memory: Annotated[Size, Field(ge=FRAME_BYTES, le=MAX_HOST_BYTES)]
+    reserve: Annotated[Size, Field(le=MAX_HOST_BYTES)] = 0
+    swap: Annotated[Size, Field(le=MAX_HOST_BYTES)] = 0
     load: tuple[HostLoad, ...] = ()
 
 
@@ -129,6 +137,8 @@ class GuestTable(_Span):
             raise ValueError(f"workload {self.workload!r} is none of {', '.join(shipped_scenarios())}")
         if self.waits and self.count > 1:
             raise ValueError("a guest that waits for a reservation is one: count must be 1")
+        for table in self.load:
+            _check_numbers(table)
         try:
             _ = self.programs
         except ScenarioError as error:
@@ -136,11 +146,21 @@ class GuestTable(_Span):
         return self
 
 
+def _check_numbers(load: dict[str, Any]) -> None:
+    numbers = {key: value for key, value in load.items() if isinstance(value, int | float)}
+    for key, value in numbers.items():
+        most = MAX_LOAD_PER_S if key.endswith("_per_s") or key == "jobs" else MAX_LOAD
+        if value > most:
+            raise ValueError(f"load {load.get('kind')!r}: {key} is {value:g}, and {most:g} is the most")
+    if 0 < numbers.get("every_s", 1.0) < MIN_LOAD_EVERY_S:
+        raise ValueError(f"load {load.get('kind')!r}: every_s must be {MIN_LOAD_EVERY_S:g} at the least")
+
+
 class Asked(_Table):
     """A reservation that somebody asks for. When it is ready, the guest of that name comes and claims it."""
 
     at_s: Seconds
-    size: Size
+    size: Annotated[Size, Field(gt=0)]
     within_s: Seconds
     keep_s: Annotated[float, Field(gt=0, le=MAX_DURATION_S)] = 300.0
     guest: Name | None = None
@@ -174,6 +194,19 @@ class HostScenario(_Table):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        if self.duration_s < self.interval_s:
+            raise ValueError(
+                f"duration_s ({self.duration_s:g}) must be interval_s ({self.interval_s:g}) at the least: "
+                "a policy is asked at the end of each interval"
+            )
+        if self.host.reserve > self.host.memory:
+            raise ValueError("host.reserve must not be above host.memory")
+        room = self.host.memory - self.host.reserve
+        if large := [asked.size for asked in self.reservation if asked.size > room]:
+            raise ValueError(
+                f"a reservation of {format_size(large[0])} cannot be: the host has {format_size(room)} above its "
+                "reserve"
+            )
         names = [name for table in self.guest for name in guest_names(table)]
         if len(names) > MAX_GUESTS:
             raise ValueError(f"there are {len(names)} guests; {MAX_GUESTS} are the most")
@@ -212,4 +245,31 @@ def read_scenario(text: str, where: str) -> HostScenario:
     try:
         return HostScenario.model_validate(document)
     except ValidationError as error:
-        raise OperatorError(f"scenario {where}: {first_problem(error)}") from error
+        raise OperatorError(f"scenario {where}: {_problem(error)}") from error
+
+
+def _problem(error: ValidationError) -> str:
+    """Return what is wrong first, in words for who wrote the file, and for an unknown key, what it could be."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden" and (model := _table_at(first["loc"][:-1])) is not None:
+        return f"{where}: unknown key; there are {', '.join(model.model_fields)}"
+    said = str(first["msg"]).removeprefix("Value error, ")
+    return f"{where}: {said}" if where else said
+
+
+def _table_at(location: tuple[int | str, ...]) -> type[BaseModel] | None:
+    """Return the model of the table at a place of a scenario; None where it is no table with keys of its own."""
+    return _TABLES.get(tuple(part for part in location if isinstance(part, str)))
+
+
+_TABLES: Final[dict[tuple[str, ...], type[BaseModel]]] = {
+    (): HostScenario,
+    ("host",): SimulatedHost,
+    ("host", "load"): HostLoad,
+    ("guest",): GuestTable,
+    ("guest", "fault"): Fault,
+    ("reservation",): Asked,
+    ("guard",): GuardSettings,
+    ("promise",): Promise,
+}

@@ -1,7 +1,4 @@
-"""The rounds of one policy over a simulated host, as the daemon does them (``vballoond.policy``), in this process.
-
-A script that loops for ever or takes all memory is not held back here: who simulates it is at the terminal.
-"""
+"""The rounds of one policy over a simulated host, as the daemon does them (``vballoond.policy``)."""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final

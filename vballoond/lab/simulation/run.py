@@ -25,6 +25,7 @@ from .host_scenario import Asked, HostScenario
 from .ledger import ledger
 from .measures import GuestTally, HostTally, RoundTally, measures_of
 from .page_guest import PageGuest
+from .policy_process import TIME_LIMIT_S
 from .population import Population
 from .result import Point, RunResult
 from .rounds import Outcome, PolicyRounds
@@ -36,7 +37,14 @@ MAX_BROKEN: Final = 20
 Progress = Callable[[float], None]
 
 
-def run(name: str, scenario: HostScenario, policy: ChosenPolicy, seed: int, progress: Progress) -> RunResult:
+def run(
+    name: str,
+    scenario: HostScenario,
+    policy: ChosenPolicy,
+    seed: int,
+    progress: Progress,
+    time_limit_s: float = TIME_LIMIT_S,
+) -> RunResult:
     """Do one run.
 
     Args:
@@ -45,6 +53,7 @@ def run(name: str, scenario: HostScenario, policy: ChosenPolicy, seed: int, prog
         policy: What steers.
         seed: Of all chance in it: the same seed gives the same result.
         progress: Told how much is done, from 0 to 1, once in each round.
+        time_limit_s: How long a policy that is not built in may take for each answer; else that is a failure of it.
 
     Raises:
         BrokenRuleError: Something does not hold that must, whatever the policy.
@@ -52,19 +61,19 @@ def run(name: str, scenario: HostScenario, policy: ChosenPolicy, seed: int, prog
         PolicyError: The policy's file cannot be run.
         OSError: This machine has not got the memory.
     """
-    simulation = _Simulation(scenario, policy, seed)
-    try:
-        simulation.run(progress)
-        return simulation.result(name, policy.label, seed)
-    finally:
-        simulation.close()
+    with policy.on(scenario.settings).at_work(time_limit_s) as (found, settings):
+        simulation = _Simulation(scenario, PolicyRounds(found, settings, scenario.guard.limits), seed)
+        try:
+            simulation.run(progress)
+            return simulation.result(name, policy.label, seed)
+        finally:
+            simulation.close()
 
 
 class _Simulation:
-    def __init__(self, scenario: HostScenario, policy: ChosenPolicy, seed: int) -> None:
+    def __init__(self, scenario: HostScenario, rounds: PolicyRounds, seed: int) -> None:
         self._scenario: Final = scenario
-        found, settings = policy.on(scenario.settings).checked()
-        self._rounds: Final = PolicyRounds(found, settings, scenario.guard.limits)
+        self._rounds: Final = rounds
         self._population: Final = Population(scenario, seed, self._gone)
         self._host: Final = HostMemory(scenario.host)
         self._asked: Final = sorted(scenario.reservation, key=lambda asked: asked.at_s)

@@ -1,5 +1,6 @@
 """The scenarios of hosts that come with the program, and files of people's own."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -16,8 +17,18 @@ def shipped_host_scenarios() -> dict[str, Path]:
     return {path.stem: path for path in sorted(_PLACE.glob("*.toml"))}
 
 
-def scenario_text(name: str) -> tuple[str, str]:
-    """Return name and text of a scenario: of a file's if ``name`` ends in .toml, else of one that is shipped.
+@dataclass(frozen=True, slots=True)
+class ScenarioText:
+    """A scenario that was found, and not read yet."""
+
+    name: str
+    where: str
+    """The file, as it was named; of one that is shipped, its name."""
+    text: str
+
+
+def scenario_text(name: str) -> ScenarioText:
+    """Return the text of a scenario: of a file's if ``name`` ends in .toml, else of one that is shipped.
 
     Raises:
         OperatorError: There is none, or it cannot be read.
@@ -33,7 +44,7 @@ def scenario_text(name: str) -> tuple[str, str]:
             data = file.read(MAX_SCENARIO_BYTES + 1)
         if len(data) > MAX_SCENARIO_BYTES:
             raise OperatorError(f"scenario {path}: it has more than {MAX_SCENARIO_BYTES} bytes")
-        return path.stem, data.decode()
+        return ScenarioText(path.stem, name, data.decode())
     except OSError as error:
         raise OperatorError(f"scenario {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -46,5 +57,5 @@ def load_host_scenario(name: str) -> HostScenario:
     Raises:
         OperatorError: As for :func:`scenario_text`, or it is no scenario.
     """
-    where, text = scenario_text(name)
-    return read_scenario(text, where)
+    found = scenario_text(name)
+    return read_scenario(found.text, found.where)

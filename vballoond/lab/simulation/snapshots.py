@@ -16,6 +16,7 @@ from ...policy.guard.limits import Limits
 from ...policy.guard.state import GuardState
 from ...policy.view import read_view
 from .chosen_policy import ChosenPolicy
+from .policy_process import TIME_LIMIT_S
 from .rounds import PolicyRounds
 
 MAX_LINE_BYTES: Final = 16 << 20
@@ -76,16 +77,18 @@ def _view(path: Path, number: int, line: bytes) -> View:
         raise OperatorError(f"{path}, line {number}: {error}") from error
 
 
-def would_decide(views: Sequence[View], policy: ChosenPolicy, limits: Limits | None = None) -> list[WouldBe]:
+def would_decide(
+    views: Sequence[View], policy: ChosenPolicy, limits: Limits | None = None, time_limit_s: float = TIME_LIMIT_S
+) -> list[WouldBe]:
     """Return what a policy would have decided at each of the views, remembering what it said before.
 
     Raises:
         OperatorError: There is no such policy, or its settings are wrong.
         PolicyError: Its file cannot be run.
     """
-    found, settings = policy.checked()
-    rounds = PolicyRounds(found, settings, limits or Limits(), GuardState.knowing(views[0]))
-    return [_would_be(rounds, view) for view in views]
+    with policy.at_work(time_limit_s) as (found, settings):
+        rounds = PolicyRounds(found, settings, limits or Limits(), GuardState.knowing(views[0]))
+        return [_would_be(rounds, view) for view in views]
 
 
 def _would_be(rounds: PolicyRounds, view: View) -> WouldBe:

@@ -37,3 +37,31 @@ async def test_a_file_that_cannot_be_written_is_said(daemon: FakeDaemon, command
     refused = await command("record", tmp_path / "nowhere/views.jsonl")
     assert refused.status == 1
     assert "views.jsonl" in refused.err
+
+
+async def test_a_disk_that_is_full_is_said_with_what_there_is(daemon: FakeDaemon, command) -> None:
+    daemon.says("GET", "/v1/policy", {"interval_s": 10})
+    daemon.says("GET", "/v1/policy/view", VIEW)
+    refused = await command("record", "/dev/full", "--rounds", "1")
+    assert refused.status == 1
+    assert "/dev/full: No space left on device; it has 0 snapshots of this recording" in refused.err
+
+
+async def test_what_could_not_be_played_again_is_wrong_usage(command, tmp_path) -> None:
+    for arguments in ((tmp_path / "policy.py",), (tmp_path / "r.jsonl", "--interval", "inf")):
+        assert (await command("record", *arguments)).status == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_daemon_that_goes_leaves_what_was_recorded(daemon: FakeDaemon, command, tmp_path, monkeypatch) -> None:
+    daemon.says("GET", "/v1/policy", {"interval_s": 10})
+    daemon.says("GET", "/v1/policy/view", VIEW)
+    gone = {"code": "gone", "detail": "it is gone"}
+    monkeypatch.setattr(
+        "vballoond.cli.commands.record.time.sleep", lambda _: daemon.says("GET", "/v1/policy/view", gone, status=503)
+    )
+    file = tmp_path / "views.jsonl"
+    ended = await command("record", file)
+    assert ended.status == 1
+    assert f"{file} has 1 snapshots of this recording" in ended.err
+    assert [json.loads(line) for line in file.read_text().splitlines()] == [VIEW]

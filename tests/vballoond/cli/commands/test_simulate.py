@@ -5,6 +5,7 @@ import pytest
 from support.command import Outcome
 from support.policy_views import a_guest, a_view
 from support.simulation import SMALL
+from support.sweeps import TAKE
 
 from vballoond.cli.main import main
 from vballoond.lab.simulation.promises import BrokenRuleError
@@ -39,6 +40,26 @@ def test_policies_are_shown_side_by_side(simulate, small) -> None:
     assert done.out.splitlines()[0] == "small: a small host"
     assert done.out.splitlines()[3].split() == ["static", "shares"]
     assert "small, shares, seed 1: done (2 of 2)" in done.err
+
+
+def test_two_files_of_a_policy_are_two_columns(simulate, small, tmp_path) -> None:
+    for size in (4, 8):
+        (tmp_path / f"v{size}.py").write_text(TAKE.replace("12", str(size)))
+    arguments = [item for size in (4, 8) for item in ("--policy", tmp_path / f"v{size}.py")]
+    done = simulate(*arguments, "--scenario", small, "--jobs", 1, "--json")
+    assert done.status == 0
+    results = json.loads(done.out)["results"]
+    assert [result["policy"] for result in results] == [f"take of {tmp_path}/v{size}.py" for size in (4, 8)]
+    assert [result["curve"][-1]["target_bytes"] >> 20 for result in results] == [3 * 4, 3 * 8]
+
+
+def test_a_policy_that_loops_is_a_failure_of_it_and_the_run_is_made(simulate, small, tmp_path) -> None:
+    path = tmp_path / "loops.py"
+    path.write_text(TAKE.replace("return Plan", "while True: pass\n        return Plan"))
+    done = simulate("--policy", path, "--scenario", small, "--time-limit", 0.5)
+    assert done.status == 0
+    assert "it took longer than 0.5 s, and was killed" in done.out
+    assert f'File "{path}", line 6' in done.out
 
 
 def test_with_json_there_is_json_alone_and_the_same_on_every_run(simulate, small) -> None:

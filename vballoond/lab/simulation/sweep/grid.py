@@ -1,18 +1,21 @@
 """Which runs a sweep is: each policy with each combination of settings, on each scenario, with each seed."""
 
 import itertools
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from ....errors import OperatorError
-from ..chosen_policy import ChosenPolicy, choose, parse_value
-from ..host_scenario import read_scenario
+from ..chosen_policy import ChosenPolicy, check, choose, parse_value, told_apart
+from ..host_scenario import HostScenario, read_scenario
+from ..policy_process import TIME_LIMIT_S
 from ..shipped import scenario_text
 from .job import Job
 
 MAX_JOBS: Final = 100_000
 MAX_SEEDS: Final = 10_000
+_ADDRESS: Final = re.compile(r"(tcp|tls)://([^\s/:\[\]]+|\[[0-9a-fA-F:.%]+\]):(?P<port>\d{1,5})", re.ASCII)
 _RANGE: Final = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?", re.ASCII)
 
 
@@ -47,28 +50,51 @@ def parse_values(texts: Iterable[str]) -> dict[str, list[Any]]:
     return values
 
 
-def jobs_of(
-    policies: Sequence[str], scenarios: Sequence[str], seeds: Sequence[int], values: Mapping[str, Sequence[Any]]
-) -> list[Job]:
-    """Return the runs, those of one scenario together.
+def check_scheduler(address: str) -> None:
+    """Return if ``address`` may be that of a Dask scheduler. With some others Dask never comes back.
 
     Raises:
-        OperatorError: A policy, a setting or a scenario is not there, or there are too many runs.
+        OperatorError: It is not such as ``tcp://host:8786``.
+    """
+    match = _ADDRESS.fullmatch(address)
+    if match is None or not 0 < int(match["port"]) < 1 << 16:
+        raise OperatorError(f"no Dask scheduler at {address!r}: write tcp://HOST:PORT, or tls://HOST:PORT")
+
+
+def jobs_of(
+    policies: Sequence[str],
+    scenarios: Sequence[str],
+    seeds: Sequence[int],
+    values: Mapping[str, Sequence[Any]],
+    time_limit_s: float = TIME_LIMIT_S,
+) -> list[Job]:
+    """Return the runs, each once, those of one scenario together. All settings are checked, as they will be there.
+
+    Raises:
+        OperatorError: A policy, a setting or a scenario is not there or not right, or there are too many runs.
         PolicyError: A policy's file is none.
     """
-    chosen = [variant for text in policies for variant in _variants(choose(text), values)]
-    jobs = len(chosen) * len(scenarios) * len(seeds)
+    named = [choose(text, time_limit_s) for text in dict.fromkeys(policies)]
+    jobs = len(named) * math.prod(map(len, values.values())) * len(scenarios) * len(seeds)
     if jobs > MAX_JOBS:
         raise OperatorError(f"{jobs} runs are asked for; {MAX_JOBS} are the most")
+    chosen = told_apart(variant for one in named for variant in _variants(one, values))
     texts = [scenario_text(name) for name in scenarios]
-    for name, text in texts:
-        read_scenario(text, name)
-    return [Job(name, text, policy, seed) for name, text in texts for policy in chosen for seed in seeds]
+    _check([read_scenario(text.text, text.where) for text in texts], chosen, named, time_limit_s)
+    each = (
+        Job(text.name, text.text, policy, seed, time_limit_s) for text in texts for policy in chosen for seed in seeds
+    )
+    return list({job.key: job for job in each}.values())
 
 
 def _variants(policy: ChosenPolicy, values: Mapping[str, Sequence[Any]]) -> list[ChosenPolicy]:
     combinations = itertools.product(*values.values())
-    variants = [policy.with_settings(dict(zip(values, items, strict=True))) for items in combinations]
-    for variant in variants:
-        variant.checked()
-    return variants
+    return [policy.with_settings(dict(zip(values, items, strict=True))) for items in combinations]
+
+
+def _check(
+    scenarios: Iterable[HostScenario], chosen: Sequence[ChosenPolicy], checked: Sequence[ChosenPolicy], limit_s: float
+) -> None:
+    there = [policy.on(scenario.settings) for scenario in scenarios for policy in chosen]
+    known = {(policy.name, policy.settings, policy.source) for policy in checked}
+    check([one for one in dict.fromkeys(there) if (one.name, one.settings, one.source) not in known], limit_s)

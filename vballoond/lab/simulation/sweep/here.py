@@ -1,15 +1,20 @@
 """Runs on this machine, a few processes at a time.
 
-Ctrl-C in a terminal reaches every process of the command: workers leave it to whoever called, who ends them.
+Rules of this file:
+
+* Ctrl-C in a terminal reaches every process of the command: workers leave it to whoever called, who ends them.
+* However a command ends, its workers end with it, and whatever they started or wrote meanwhile goes, too.
 """
 
+import ctypes
 import multiprocessing
+import os
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ....errors import OperatorError
 from .job import Job, run_job
@@ -17,6 +22,9 @@ from .observer import Observer
 
 if TYPE_CHECKING:
     from ..result import RunResult
+
+
+_PR_SET_PDEATHSIG: Final = 1
 
 
 def run_here(jobs: Sequence[Job], observer: Observer, *, processes: int) -> None:
@@ -31,8 +39,11 @@ def run_here(jobs: Sequence[Job], observer: Observer, *, processes: int) -> None
         return
     context = multiprocessing.get_context("spawn")
     most = min(processes, len(jobs))
-    with _none_left(), ProcessPoolExecutor(most, mp_context=context, initializer=_ignore_interrupts) as pool:
-        futures = {pool.submit(run_job, job): job for job in jobs}
+    with (
+        _none_left(),
+        ProcessPoolExecutor(most, mp_context=context, initializer=_become_worker, initargs=(os.getpid(),)) as pool,
+    ):
+        futures = {pool.submit(_in_a_worker, job): job for job in jobs}
         for future in as_completed(futures):
             if isinstance(future.exception(), BrokenProcessPool):
                 raise OperatorError("a process that made a run was killed: perhaps there is too little memory")
@@ -58,8 +69,36 @@ def _tell(job: Job, future: "Future[RunResult]", observer: Observer) -> None:
         raise error
 
 
-def _ignore_interrupts() -> None:
+class _EndedError(BaseException):
+    """This worker is to end, but for what it has to clear away."""
+
+
+_at_a_run = False
+
+
+def _become_worker(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _end(*_: object) -> None:
+    if _at_a_run:
+        raise _EndedError
+    os._exit(1)
+
+
+def _in_a_worker(job: Job) -> "RunResult":
+    global _at_a_run  # noqa: PLW0603 (a signal has nobody else to ask)
+    try:
+        _at_a_run = True
+        return run_job(job)
+    except _EndedError:
+        os._exit(1)
+    finally:
+        _at_a_run = False
 
 
 @contextmanager

@@ -2,7 +2,7 @@ import pytest
 from support.simulation import SMALL
 
 from vballoond.errors import OperatorError
-from vballoond.lab.simulation.sweep.grid import jobs_of, parse_seeds, parse_values
+from vballoond.lab.simulation.sweep.grid import check_scheduler, jobs_of, parse_seeds, parse_values
 
 pytestmark = pytest.mark.long
 
@@ -56,4 +56,26 @@ def test_a_value_that_a_policy_does_not_take_is_refused_before_anything_runs(sma
 
 def test_there_are_not_more_runs_than_can_be_kept_track_of(small) -> None:
     with pytest.raises(OperatorError, match="200000 runs are asked for; 100000 are the most"):
-        jobs_of(["static"] * 20, [small], range(10_000), {})
+        jobs_of([f"watermark:samples={n}" for n in range(1, 21)], [small], range(10_000), {})
+
+
+def test_what_is_asked_for_twice_is_made_once(small) -> None:
+    assert len(jobs_of(["static", "static:", "static"], [small, small], [1, 1], {})) == 1
+
+
+def test_settings_of_the_scenario_are_checked_before_anything_runs(small, tmp_path) -> None:
+    (tmp_path / "small.toml").write_text(SMALL + "[settings.watermark]\nsample = 1\n")
+    assert len(jobs_of(["static"], [small], [1], {})) == 1
+    with pytest.raises(OperatorError, match="policy 'watermark': sample: Extra inputs"):
+        jobs_of(["static", "watermark"], [small], [1], {})
+
+
+@pytest.mark.parametrize("address", ["tcp://host:8786", "tls://10.0.0.1:1", "tcp://[::1]:65535"])
+def test_an_address_of_a_scheduler_is_taken(address) -> None:
+    check_scheduler(address)
+
+
+@pytest.mark.parametrize("address", ["", "host:8786", "tcp://host", "tcp://[::1", "http://host:1", "tcp://host:65536"])
+def test_what_dask_would_hang_at_is_refused(address) -> None:
+    with pytest.raises(OperatorError, match="write tcp://HOST:PORT"):
+        check_scheduler(address)

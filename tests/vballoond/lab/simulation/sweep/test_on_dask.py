@@ -1,5 +1,5 @@
 import pytest
-from support.sweeps import Notes, broken_job, small_jobs
+from support.sweeps import Notes, broken_job, file_job, small_jobs
 
 from vballoond.errors import OperatorError
 from vballoond.lab.simulation.sweep.here import run_here
@@ -29,11 +29,12 @@ def cluster(tmp_path, request):
 
 
 def compare(cluster) -> None:
+    jobs = [*small_jobs(), file_job()]
     here, there = Notes(), Notes()
-    run_here(small_jobs(), here, processes=1)
-    on_dask.run_on_dask([*small_jobs(), broken_job()], there, scheduler=cluster.scheduler_address)
+    run_here(jobs, here, processes=1)
+    on_dask.run_on_dask([*jobs, broken_job()], there, scheduler=cluster.scheduler_address)
     assert there.results == here.results
-    assert len({result.decisions for result in there.results.values()}) == 4
+    assert len({result.decisions for result in there.results.values()}) == 5
     assert "no policy 'gone'" in there.failures[broken_job().key]
 
 
@@ -50,6 +51,27 @@ def test_two_workers_of_their_own_processes_come_to_the_same_as_this_process(clu
 
 def test_a_scheduler_that_is_none_is_told(monkeypatch) -> None:
     monkeypatch.setattr(on_dask, "_CONNECT_S", 0.5)
-    for address in ("tcp://127.0.0.1:1", "nonsense://x"):
+    for address in ("tcp://127.0.0.1:1", "'nonsense://x'"):
         with pytest.raises(OperatorError, match=f"no Dask scheduler at {address}"):
-            on_dask.run_on_dask([], Notes(), scheduler=address)
+            on_dask.run_on_dask([], Notes(), scheduler=address.strip("'"))
+
+
+class LostFuture:
+    """What Dask has of a run when the scheduler is gone."""
+
+    key = f"vballoond-{broken_job().key}"
+
+    def exception(self):
+        raise distributed.client.FutureCancelledError(self.key, "scheduler-connection-lost")
+
+
+def test_a_scheduler_that_goes_is_told(monkeypatch) -> None:
+    class Client:
+        loop = None
+
+        def submit(self, *_, **__):
+            return LostFuture()
+
+    monkeypatch.setattr(on_dask._DASK, "as_completed", lambda futures, **_: futures)
+    with pytest.raises(OperatorError, match="the connection to the Dask scheduler is lost"):
+        on_dask.run_with(Client(), [broken_job()], Notes())
