@@ -1,6 +1,6 @@
 """``python -m vballoond``: the same as the ``vballoond`` command."""
 
-from .cli.main import main
+from .cli.entry import main
 
 if __name__ == "__main__":
     main()

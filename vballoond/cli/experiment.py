@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 import typer
 
 from ..lab.highalloc.setting import SETTINGS, Setting
+from .entry import INTERRUPTED
 
 if TYPE_CHECKING:
     from ..lab.highalloc.summary import Summary
@@ -22,7 +23,6 @@ app = typer.Typer(no_args_is_help=True, help="Experiments on modelled guests; th
 
 PICTURE_FORMATS: Final = (".pdf", ".png", ".svg")
 _DEFAULT_SEEDS: Final = 5
-_INTERRUPTED: Final = 130
 
 
 class SettingName(StrEnum):
@@ -62,7 +62,7 @@ def highalloc(
             _draw(summary, plot)
     except KeyboardInterrupt:
         print("vballoond: interrupted", file=sys.stderr)
-        raise typer.Exit(_INTERRUPTED) from None
+        raise typer.Exit(INTERRUPTED) from None
     if check:
         _check(summary)
 

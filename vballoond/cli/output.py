@@ -14,7 +14,6 @@ from rich.console import Console
 
 from .client import ClientError
 
-INTERRUPTED: Final = 130
 _WIDE: Final = 1000
 
 

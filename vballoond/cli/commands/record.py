@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from ..client import DEFAULT_API, ClientError
+from ..entry import INTERRUPTED
 from ..options import Api, TokenFile, client_of
-from ..output import INTERRUPTED, fail
+from ..output import fail
 from ..snapshot_file import SnapshotFile
 
 

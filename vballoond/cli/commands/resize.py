@@ -8,9 +8,10 @@ import typer
 
 from ...sizes import format_size, parse_size
 from ..client import DEFAULT_API, Answer, Client, ClientError, RefusedError, UnreachableError, balloon_path, events_path
+from ..entry import INTERRUPTED
 from ..event_stream import EventStream
 from ..options import Api, Json, Name, TokenFile, client_of
-from ..output import INTERRUPTED, console, fail, print_json
+from ..output import console, fail, print_json
 from ..resize_display import Bar, Display, Lines, NoDisplay
 from ..resize_outcome import not_reached, reached, summary
 from ..resize_progress import ResizeProgress

@@ -11,9 +11,10 @@ import typer
 
 from ...errors import OperatorError
 from ..completion import complete_scenarios_and_views, complete_tried_policies
+from ..entry import INTERRUPTED
 from ..experiment import check_plot
 from ..options import Json
-from ..output import INTERRUPTED, console, fail, print_json
+from ..output import console, fail, print_json
 from ..runs_progress import RunsProgress, Told
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ import typer
 
 from ...errors import OperatorError
 from ..completion import complete_scenarios
-from ..output import INTERRUPTED, fail
+from ..entry import INTERRUPTED
+from ..output import fail
 from ..runs_progress import RunsProgress, Told
 from .simulate import Jobs, Policies, TimeLimit
 
