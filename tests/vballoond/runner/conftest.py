@@ -19,7 +19,7 @@ from vballoond.offload import Offload
 from vballoond.runner.kept import Kept
 from vballoond.runner.runner import PolicyRunner
 
-_REAL_TIME = {"test_child.py", "test_scripts.py"}
+_REAL_TIME = {"test_scripts.py"}
 
 
 def pytest_asyncio_loop_factories(config: Any, item: Any) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
