@@ -10,14 +10,15 @@ from .policy import PolicySettings
 from .view import View, read_view, view_json
 
 
-def ask(found: Found, view: View, settings: PolicySettings) -> Plan:
-    """Return the checked plan of a policy for ``view``.
+def ask(found: Found, view: View, settings: PolicySettings, text: bytes | None = None) -> Plan:
+    """Return the checked plan of a policy for ``view``; ``text`` is the same as JSON, where it is there already.
 
     Raises:
         PolicyError: It raised, or returned what means nothing; the message has its own lines only. Whatever a script
             does, nothing else is raised, except that it loops for ever or takes all memory: that is up to the process.
     """
-    shown = read_view(view_json(view))  # a copy: frozen or not, a script can do anything to what it is given
+    # A copy: frozen or not, a script can do anything to what it is given.
+    shown = read_view(view_json(view) if text is None else text)
     try:
         returned = found.policy().plan(shown, settings)
         return check_plan(returned, view)

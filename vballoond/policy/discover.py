@@ -8,6 +8,9 @@ Rules of this file:
 * Loading runs the file. Whoever must not wait for it does this in a process that can be killed.
 """
 
+import json
+import os
+import stat
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -24,7 +27,19 @@ from .policy import Policy, check_policy, settings_of, summary_of
 GROUP: Final = "vballoond.policies"
 MAX_FILES: Final = 256
 MAX_FILE_BYTES: Final = 1 << 20
+MAX_SHOWN_BYTES: Final = 64 << 10
+"""Of one policy: name, summary, and the schema of its settings."""
 _MODULE_PREFIX: Final = "vballoond_policy_file_"
+_KINDS: Final = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+Stamp = tuple[int, int, int]
+"""Of a file: when it was changed, how large it is, and which it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +65,7 @@ class Found:
 class Loaded:
     """What a file gave when it was loaded last without an error, and which content was looked at last."""
 
-    stamp: tuple[int, int, int]
+    stamp: Stamp
     policies: tuple[Found, ...] = ()
     problem: str | None = None
 
@@ -108,12 +123,14 @@ def _of_packages(points: Iterable[EntryPoint], problems: dict[str, str]) -> list
             if not isinstance(policy, type):
                 raise PolicyError(f"entry point {point.name!r} ({point.value}) is not a class")  # noqa: TRY301
             check_policy(policy)
+            item = Found(policy, origin, _file_of(policy))
+            _check_shown(item)
         except PolicyError as error:
             problems[origin] = str(error)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 (a package can fail in any way)
+        except BaseException as error:  # noqa: BLE001 (a package can fail in any way)
             problems[origin] = f"entry point {point.name!r} cannot be loaded\n{own_lines(error, '')}"
         else:
-            found.append(Found(policy, origin, _file_of(policy)))
+            found.append(item)
     return found
 
 
@@ -125,7 +142,7 @@ def _of_directory(directory: Path | None, before: Mapping[str, Loaded], problems
     if directory is None:
         return {}
     try:
-        paths = sorted(path for path in directory.glob("[!._]*.py") if path.is_file())
+        paths = _paths(directory)
     except OSError as error:
         problems[str(directory)] = f"the directory of policies cannot be read: {error.strerror}"
         return {}
@@ -136,22 +153,55 @@ def _of_directory(directory: Path | None, before: Mapping[str, Loaded], problems
     return files
 
 
+def _paths(directory: Path) -> list[Path]:
+    """Return what may be a policy's file by its name, if that can be written down."""
+    with os.scandir(directory) as entries:
+        names = sorted(entry.name for entry in entries if entry.name.endswith(".py") and entry.name.isprintable())
+    return [directory / name for name in names if not name.startswith((".", "_"))]
+
+
 def _looked_at(path: Path, before: Loaded | None) -> Loaded:
     old = before.policies if before else ()
+    stamp: Stamp = (0, 0, 0)
     try:
         status = path.stat()
-        stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+        stamp = _stamp(status)
         if before and before.stamp == stamp:
             return before
-        if status.st_size > MAX_FILE_BYTES:
-            return Loaded(stamp, old, f"{path.name} has {status.st_size} bytes; {MAX_FILE_BYTES} are the most")
-        source = path.read_bytes()
+        if not stat.S_ISREG(status.st_mode):
+            return Loaded(stamp, old, f"{path.name} is not a file, but {_KINDS.get(stat.S_IFMT(status.st_mode))}")
+        with path.open("rb") as file:
+            source = file.read(MAX_FILE_BYTES + 1)  # whatever its size was said to be
     except OSError as error:
-        return Loaded((0, 0, 0), old, f"{path.name} cannot be read: {error.strerror}")
+        return Loaded(stamp, old, f"{path.name} cannot be read: {error.strerror}")
+    if len(source) > MAX_FILE_BYTES:
+        size = max(status.st_size, len(source))
+        return Loaded(stamp, old, f"{path.name} has {size} bytes; {MAX_FILE_BYTES} are the most")
     try:
         return Loaded(stamp, load(path, source))
     except PolicyError as error:
         return Loaded(stamp, old, str(error))
+
+
+def stamps_of(directory: Path | None) -> dict[str, Stamp]:
+    """Return what tells whether a file of ``directory`` has changed, by path, without loading any. Never raises."""
+    try:
+        paths = _paths(directory)[:MAX_FILES] if directory is not None else []
+    except OSError:
+        return {}
+    return {str(path): stamp_of(path) for path in paths}
+
+
+def stamp_of(path: Path) -> Stamp:
+    """Return what tells whether a file has changed; zeros where that cannot be told."""
+    try:
+        return _stamp(path.stat())
+    except OSError:
+        return (0, 0, 0)
+
+
+def _stamp(status: os.stat_result) -> Stamp:
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def load(path: Path, source: bytes) -> tuple[Found, ...]:
@@ -168,7 +218,9 @@ def load(path: Path, source: bytes) -> tuple[Found, ...]:
         # Compiled here rather than imported: an import could use an old compiled file of the same second and size.
         exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)  # noqa: S102 (a policy is code)
         found = tuple(Found(policy, str(path), str(path)) for policy in _defined(module))
-    except (Exception, SystemExit) as error:
+        for each in found:
+            _check_shown(each)
+    except BaseException as error:  # whatever a file raises is a problem of that file's only
         if before is not None:
             sys.modules[module.__name__] = before
         else:
@@ -177,6 +229,17 @@ def load(path: Path, source: bytes) -> tuple[Found, ...]:
             raise PolicyError(f"{path.name}: {error}") from error
         raise PolicyError(f"{path.name} cannot be loaded\n{own_lines(error, path)}") from error
     return found
+
+
+def _check_shown(found: Found) -> None:
+    """Return if the policy can be shown to people. That runs code of its own, so it can fail in any way.
+
+    Raises:
+        PolicyError: More is to be shown than anybody could read.
+    """
+    shown = len(json.dumps(found.shown()))
+    if shown > MAX_SHOWN_BYTES:
+        raise PolicyError(f"the schema of its settings has {shown} bytes; {MAX_SHOWN_BYTES} are the most")
 
 
 def _defined(module: ModuleType) -> list[type[Policy]]:

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Final, Literal, NoReturn, Self, TypeVar
 from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError
 
 from ..errors import PolicyError
+from .nesting import MAX_DEPTH, too_deep
 from .view import MAX_BYTES, GuestView, View, first_problem
 
 MAX_MEMORY_BYTES: Final = 64 << 10
@@ -28,7 +29,7 @@ MAX_RESERVES: Final = 100
 MAX_PLAN_BYTES: Final = 16 << 20
 """A plan for as many guests as there can be, with reasons of common length."""
 
-_CONFIG: Final = ConfigDict(extra="forbid", strict=True)
+_CONFIG: Final = ConfigDict(extra="forbid", strict=True, defer_build=True)
 
 _Item = TypeVar("_Item")
 
@@ -107,13 +108,21 @@ def read_plan(text: bytes, view: View) -> Plan:
     Raises:
         PolicyError: It is none, or one that means nothing.
     """
+    return check_plan(parse_plan(text), view)
+
+
+def parse_plan(text: bytes) -> Plan:
+    """Return the plan that ``text`` is; whether it means anything has not been looked at.
+
+    Raises:
+        PolicyError: It is none.
+    """
     if len(text) > MAX_PLAN_BYTES:
         _refuse(f"a plan of {len(text)} bytes came; {MAX_PLAN_BYTES} are the most")
     try:
-        plan = _ADAPTER.validate_json(text)
+        return _ADAPTER.validate_json(text)
     except ValidationError as error:
         raise PolicyError(f"what came is no plan: {first_problem(error)}") from error
-    return check_plan(plan, view)
 
 
 def check_plan(returned: object, view: View) -> Plan:
@@ -208,11 +217,13 @@ def _line(text: object, what: str) -> str:
 def _memory(memory: object) -> JsonValue:
     try:
         text = json.dumps(memory, allow_nan=False, ensure_ascii=False).encode()
+        plain: JsonValue = json.loads(text)
     except (ValueError, TypeError, RecursionError) as error:
         raise PolicyError(f"memory is not plain JSON data: {str(error)[:200]}") from error
     if len(text) > MAX_MEMORY_BYTES:
         _refuse(f"memory has {len(text)} bytes as JSON; {MAX_MEMORY_BYTES} are the most")
-    plain: JsonValue = json.loads(text)
+    if too_deep(plain):
+        _refuse(f"memory nests more than {MAX_DEPTH} levels deep")
     if plain != memory:
         _refuse("memory would come back as something else: use texts as keys, and lists instead of tuples")
     return plain

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Final, Protocol
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..errors import OperatorError, PolicyError
+from .nesting import MAX_DEPTH, too_deep
 from .plan import Plan
 from .view import View, first_problem
 
@@ -22,9 +23,9 @@ _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 class PolicySettings(BaseModel):
     """The base of a policy's settings. An unknown one is an error, so that a misspelt one does not silently mean its
-    default."""  # noqa: D205, D209 (one sentence)
+    default; so is a number that is none or without end, which JSON cannot keep."""  # noqa: D205, D209 (one sentence)
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Policy(Protocol):
@@ -58,7 +59,8 @@ def check_policy(policy: type[Policy]) -> None:
 
 def summary_of(policy: type[Policy]) -> str:
     """Return the first line of the docstring, for people; empty where there is none."""
-    lines = (policy.__doc__ or "").strip().splitlines()
+    text = policy.__doc__
+    lines = text.strip().splitlines() if isinstance(text, str) else []
     return lines[0].strip()[:200] if lines else ""
 
 
@@ -73,6 +75,9 @@ def check_settings(policy: type[Policy], given: Mapping[str, Any]) -> PolicySett
     Raises:
         OperatorError: Status 422: the message names the first that is wrong, and what would be right.
     """
+    if too_deep(given):
+        detail = f"settings of policy {policy.name!r} nest more than {MAX_DEPTH} levels deep"
+        raise OperatorError(detail, status=422, code="invalid-settings")
     try:
         return settings_of(policy).model_validate(dict(given))
     except ValidationError as error:

@@ -14,13 +14,17 @@ import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 
 from ..errors import PolicyError
+from ..policy.discover import MAX_FILES
 from .messages import BadMessageError, Message, pack, receive
 
 START_S: Final = 30.0
 """Python and its libraries take half a second to start, on a host that is short of memory much longer."""
+
+MOST_FILES_TOLD: Final = 2 * MAX_FILES + 1
+"""Each file has the time of an answer while it is loaded: as it was, and as it is. More of them are no answer."""
 
 _LAST_WORDS_S: Final = 0.5
 _SILENCE_S: Final = 0.1
@@ -115,7 +119,9 @@ class Child:
                 assert self._process.stdin is not None
                 self._process.stdin.write(pack(question))
                 await self._process.stdin.drain()
-                while "looking_at" in (answer := await self._receive()).head:
+                files = MOST_FILES_TOLD if question.head.get("do") == "look" else 0
+                while "looking_at" in (answer := await self._receive()).head and files > 0:
+                    files -= 1
                     looking_at = (str(answer.head["looking_at"]), answer.head.get("stamp"))
                     limit.reschedule(asyncio.get_running_loop().time() + self._bounds.time_limit_s)
                 return answer
@@ -166,8 +172,24 @@ class Child:
                 await self._process.wait()
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
+        self._close_pipes()
         await self._process.wait()
-        self._process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 (else whoever has its pipes decides)
+        self._transport.close()
+
+    @property
+    def _transport(self) -> asyncio.SubprocessTransport:
+        return cast("asyncio.SubprocessTransport", self._process._transport)  # type: ignore[attr-defined]  # noqa: SLF001
+
+    def _close_pipes(self) -> None:
+        """Let go of its pipes: waiting for a process is waiting for their ends, too.
+
+        One that is full of what nobody reads any more has none, and others may have been given the rest. To close all
+        of the transport would be to ask for the process's end, of which asyncio would then hear nothing.
+        """
+        for fd in (0, 1, 2):
+            pipe = self._transport.get_pipe_transport(fd)
+            if pipe is not None:
+                pipe.close()
 
     def _how_it_ended(self) -> str:
         status = self._process.returncode

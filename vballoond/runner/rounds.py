@@ -110,7 +110,8 @@ class Rounds:
     async def snapshot(self, *, keep: bool = False) -> View:
         """Return a snapshot of now, as the acting policy would be shown it."""
         view = await self._lookout.view(self.now_s, keep=keep)
-        return replace(self._show(view, self._known_state(view)).view, memory=self.acting.memory)
+        shown = await self._show(view, self._known_state(view))
+        return replace(shown.view, memory=self.acting.memory)
 
     async def step(self) -> bool:
         """Look at the reservations only; say whether one has come to something."""
@@ -120,10 +121,10 @@ class Rounds:
         """Do a round of whoever acts, and of whoever is in shadow; say whether a target was set."""
         self._hands.look(list(self._registry), self.now_s, self.by_hand_s)
         view = await self._lookout.view(self.now_s, keep=True)
-        shown = self._show(view, self._known_state(view))
+        shown = await self._show(view, self._known_state(view))
         alerts = shown.alerts
         if self._desk.step(shown.view):
-            shown = self._show(shown.view, shown.state)
+            shown = await self._show(shown.view, shown.state)
         view, self._state = shown.view, shown.state
         asked = await self._ask(self.acting, view)
         self.acting = asked.acting
@@ -150,14 +151,14 @@ class Rounds:
         view = snapshot or replace(await self.snapshot(), memory=asking.memory)
         state = GuardState.knowing(view) if snapshot is not None else self._known_state(view)
         if snapshot is not None:
-            shown = self._show(snapshot, state)
+            shown = await self._show(snapshot, state)
             view, state = replace(shown.view, host=snapshot.host), shown.state
             asking = replace(asking, memory=snapshot.memory)
         plan = await self._plan(asking, view)
         return view, await self._offload.run(guard, view, plan, state, limits)
 
-    def _show(self, view: View, state: GuardState) -> Shown:
-        return show(view, state, self._desk.book, self._lookout.limits)
+    async def _show(self, view: View, state: GuardState) -> Shown:
+        return await self._offload.run(show, view, state, self._desk.book, self._lookout.limits)
 
     def _known_state(self, view: View) -> GuardState:
         return self._state if self._state is not None else GuardState.knowing(view)
@@ -196,6 +197,7 @@ class Rounds:
         try:
             return await self._offload.run(read_plan, returned, view)
         except PolicyError as error:
+            await self.scripts.close()  # where it was asked, the same was checked: that process is not what it was
             raise PolicyError(f"policy {acting.name!r}: {error}") from error
 
     async def _decide(self, view: View, plan: Plan) -> Decisions:

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Final
 from ..errors import OperatorError, PolicyError
 from ..policy.asking import ask
 from ..policy.blame import own_lines
-from ..policy.discover import Catalogue, Found, Loaded, discover, load
+from ..policy.discover import Catalogue, Found, Loaded, discover, load, stamp_of
 from ..policy.plan import plan_json
 from ..policy.policy import check_settings
 from ..policy.view import read_view
@@ -28,8 +28,6 @@ from .messages import Message, pack, read
 
 MAX_SOURCES_BYTES: Final = 16 << 20
 """Of all files together; what is beyond that is not there for a process after this one, if it cannot be loaded then."""
-
-Stamp = tuple[int, int, int]
 
 
 class _Known(Mapping[str, Loaded]):
@@ -74,11 +72,7 @@ class ScriptProcess:
 
     def looking_at(self, path: str) -> None:
         """Say which file comes next."""
-        try:
-            stamp = _stamp(Path(path))
-        except OSError:
-            stamp = (0, 0, 0)
-        self._send(Message({"looking_at": path, "stamp": stamp}))
+        self._send(Message({"looking_at": path, "stamp": stamp_of(Path(path))}))
 
     def _answer(self, question: Message) -> Message:
         found: Found | None = None
@@ -89,14 +83,15 @@ class ScriptProcess:
             settings = check_settings(found.policy, question.head["settings"])
             if question.head["do"] == "settle":
                 return Message({"settled": True}, settings.model_dump_json().encode())
-            plan = ask(found, read_view(question.body), settings)
+            plan = ask(found, read_view(question.body), settings, question.body)
             return Message({"planned": True}, plan_json(plan))
         except OperatorError as error:
             return Message({"refused": error.detail, "code": error.code})
         except PolicyError as error:
             return Message({"failed": str(error)})
         except BaseException as error:  # noqa: BLE001 (a script can raise anything, and nothing ends this process)
-            return Message({"failed": f"it raised an error\n{own_lines(error, found.file if found else '')}"})
+            who = f"policy {question.head['name']!r}" if "name" in question.head else "it"
+            return Message({"failed": f"{who} raised an error\n{own_lines(error, found.file if found else '')}"})
 
     def _found(self, name: str) -> Found:
         assert self._catalogue is not None
@@ -150,14 +145,9 @@ def _source(path: Path, file: Loaded, room: int) -> str | None:
     """Return what the file has, if that is what was loaded."""
     try:
         source = path.read_bytes()
-        return source.decode() if len(source) <= room and _stamp(path) == file.stamp else None
+        return source.decode() if len(source) <= room and stamp_of(path) == file.stamp else None
     except (OSError, UnicodeDecodeError):
         return None
-
-
-def _stamp(path: Path) -> Stamp:
-    status = path.stat()
-    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def main() -> None:

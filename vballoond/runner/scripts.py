@@ -5,7 +5,8 @@ Rules of this file:
 * A process that was killed is started anew by the next question. It is given the sources of the files that could be
   loaded, so that a file that is broken by then still gives what it gave before.
 * A file that hangs, or takes the process with it, while it is loaded, is a problem and is passed over until it changes.
-* After any failure the process is another one: nobody knows what the script has done to the one that there was.
+* After any failure, and after any change of a file, the process is another one: nobody knows what the scripts that it
+  has loaded have done to the one that there was.
 * Where nothing but what is built in can be found, no process is needed to know what there is.
 """
 
@@ -18,19 +19,21 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Protocol
 
 import structlog
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError
 
 from ..errors import OperatorError, PolicyError
-from ..policy.discover import GROUP, MAX_FILES, built_in
+from ..policy.discover import GROUP, MAX_FILES, Stamp, built_in, stamps_of
+from ..policy.plan import parse_plan
 from ..policy.policy import check_settings
+from ..policy.view import first_problem
 from .child import Bounds, Child, GoneError
 from .messages import Message
 
 MAX_PROBLEM_CHARACTERS: Final = 8000
+_SETTINGS: Final = TypeAdapter(dict[str, JsonValue])
 _MOST_TRIES: Final = 8
 """So many files may hang in one look; with more, only those that were looked at before are there."""
 
-Stamp = tuple[int, int, int]
 StartChild = Callable[[Bounds], Awaitable[Child]]
 
 
@@ -88,7 +91,7 @@ class Scripts(Protocol):
         """
 
     async def close(self) -> None:
-        """End whatever runs."""
+        """End whatever runs; the next question starts it anew."""
 
 
 class SeparateScripts:
@@ -108,6 +111,7 @@ class SeparateScripts:
         self._child: Child | None = None
         self._looked = False
         self._has_packages: bool | None = None
+        self._stamps: dict[str, Stamp] = {}
         self._files: dict[str, _File] = {}
         self._known = Known()
 
@@ -139,8 +143,7 @@ class SeparateScripts:
             if found.policy.name == name:  # nothing of a script's is run for these
                 return check_settings(found.policy, given).model_dump(mode="json")
         answer = await self._ask({"do": "settle", "name": name, "settings": dict(given)})
-        settings = json.loads(answer.body)
-        assert isinstance(settings, dict)
+        settings: dict[str, Any] = json.loads(answer.body)
         return settings
 
     async def plan(self, name: str, settings: Mapping[str, Any], view: bytes) -> bytes:
@@ -149,7 +152,7 @@ class SeparateScripts:
         return answer.body
 
     async def close(self) -> None:
-        """End the process, if there is one."""
+        """End the process, if there is one; the next question starts another."""
         async with self._asking:
             await self._end()
 
@@ -171,6 +174,11 @@ class SeparateScripts:
             if "failed" in answer.head:
                 await self._end()
                 raise PolicyError(_bounded(answer.head["failed"]))
+            try:
+                await asyncio.to_thread(_check_form, head["do"], answer.body)
+            except PolicyError as error:
+                await self._end()
+                raise PolicyError(f"policy {name!r}: {error}") from error
             return answer
 
     async def _looking(self) -> Child:
@@ -205,6 +213,10 @@ class SeparateScripts:
         raise PolicyError(f"{_MOST_TRIES} files in a row end or hang the process that loads them")
 
     async def _running(self) -> Child:
+        stamps = await asyncio.to_thread(stamps_of, self._directory)
+        if stamps != self._stamps:
+            self._stamps = stamps
+            await self._end()
         if self._child is not None and not self._child.alive:
             structlog.get_logger().warning("process for policies has ended by itself", pid=self._child.pid)
             await self._end()
@@ -220,7 +232,7 @@ class SeparateScripts:
 
     def _pass_over(self, error: GoneError) -> None:
         if error.looking_at is None:
-            raise PolicyError(f"policies of packages cannot be loaded: {error}") from error
+            raise PolicyError(f"policies cannot be loaded: {error}") from error
         path, stamp = error.looking_at
         try:
             culprit = _File.model_validate({"path": path, "stamp": stamp, "problem": None, "source": None})
@@ -245,6 +257,21 @@ class SeparateScripts:
         problems = {origin[:4096]: _bounded(problem) for origin, problem in looked.problems.items()}
         stamps = {file.path: file.stamp for file in looked.files}
         self._known = Known({listed.name: listed for listed in looked.policies}, problems, stamps)
+
+
+def _check_form(asked: str, body: bytes) -> None:
+    """Return if ``body`` is of the form of an answer to what was asked; whether it means anything, others look at.
+
+    Raises:
+        PolicyError: It is not.
+    """
+    if asked == "plan":
+        parse_plan(body)
+    elif asked == "settle":
+        try:
+            _SETTINGS.validate_json(body)
+        except ValidationError as error:
+            raise PolicyError(f"what came are no settings: {first_problem(error)}") from error
 
 
 def _built_in() -> Known:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from vballoond.policy.builtin import BUILT_IN
-from vballoond.policy.discover import MAX_FILE_BYTES, MAX_FILES, discover
+from vballoond.policy.discover import MAX_FILE_BYTES, MAX_FILES, discover, stamps_of
 
 GOOD = """\
 from dataclasses import dataclass
@@ -135,12 +135,74 @@ def test_only_files_that_are_meant_are_loaded(directory):
     put(directory, "_helper.py", "raise ValueError")
     put(directory, ".hidden.py", "raise ValueError")
     put(directory, "notes.txt", "raise ValueError")
-    (directory / "folder.py").mkdir()
+    put(directory, "two\nlines.py", "raise ValueError")
+    (directory / os.fsdecode(b"\xff.py")).write_text("raise ValueError")
     assert discover(directory).problems == {}
 
 
-def test_a_directory_that_is_not_there_has_no_files(directory):
-    assert len(discover(directory / "none").policies) == len(BUILT_IN)
+def test_what_is_no_file_is_a_problem_and_what_it_gave_before_stays(directory):
+    path = directory / "a.py"
+    put(directory, "a.py", GOOD)
+    before = discover(directory)
+    path.unlink()
+    path.mkdir()
+    found = discover(directory, before)
+    assert found.problems == {str(path): "a.py is not a file, but a directory"}
+    assert "halve" in found.policies
+    path.rmdir()
+    path.symlink_to("a.py")
+    found = discover(directory, found)
+    assert found.problems == {str(path): "a.py cannot be read: Too many levels of symbolic links"}
+    assert "halve" in found.policies
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    assert discover(directory, found).problems == {str(path): "a.py is not a file, but a device"}
+
+
+def test_a_file_is_not_read_beyond_its_bound_whatever_size_it_is_said_to_have(directory):
+    (directory / "a.py").symlink_to("/proc/self/mountinfo")  # its size is 0
+    (problem,) = discover(directory).problems.values()
+    assert "SyntaxError" in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+        ("class Own(BaseException): pass\nraise Own", "Own"),
+        (GOOD + "    class Settings(PolicySettings):\n        print: Callable = print", "Callable"),
+        (GOOD + "    class Settings(PolicySettings):\n        text: str = 'x' * 70_000", "65536 are the most"),
+    ],
+)
+def test_whatever_a_file_does_is_its_own_problem(directory, text, said):
+    put(directory, "a.py", "from collections.abc import Callable\nfrom vballoond.policy import PolicySettings\n" + text)
+    other = put(directory, "b.py", GOOD)
+    found = discover(directory)
+    assert list(found.problems) == [str(directory / "a.py")]
+    assert said in found.problems[str(directory / "a.py")]
+    assert found.policies["halve"].origin == other
+
+
+def test_a_docstring_that_is_none_is_no_summary(directory):
+    put(directory, "a.py", GOOD + "    __doc__ = 5\n")
+    assert discover(directory).policies["halve"].shown()["summary"] == ""
+
+
+def test_a_directory_that_is_not_there_is_a_problem(directory):
+    found = discover(directory / "none")
+    assert len(found.policies) == len(BUILT_IN)
+    assert found.problems == {
+        str(directory / "none"): "the directory of policies cannot be read: No such file or directory"
+    }
+
+
+def test_stamps_tell_of_every_change(directory):
+    put(directory, "a.py", GOOD)
+    before = stamps_of(directory)
+    assert stamps_of(directory) == before
+    (directory / "b.py").symlink_to("nowhere")
+    assert stamps_of(directory) == before | {str(directory / "b.py"): (0, 0, 0)}
+    assert stamps_of(directory / "none") == stamps_of(None) == {}
 
 
 def test_there_is_an_end_to_files(directory):

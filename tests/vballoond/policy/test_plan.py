@@ -10,6 +10,7 @@ from support.properties import examples
 from vballoond.errors import PolicyError
 from vballoond.policy import Alert, Plan, Reserve, Wish
 from vballoond.policy.plan import MAX_PLAN_BYTES, check_plan, plan_json, read_plan
+from vballoond.runner.kept import Chosen, Kept
 
 VIEW = a_view(a_guest("vm1"), a_guest("vm2"))
 
@@ -28,9 +29,15 @@ def without_a_target():
     return Plan((wish,))
 
 
-DEEP = []
-for _ in range(100_000):
-    DEEP = [DEEP]
+def nested(levels):
+    """Return lists and objects in each other."""
+    value = 1
+    for level in range(levels):
+        value = [value] if level % 2 else {"": value}
+    return value
+
+
+DEEP = nested(100_000)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +73,7 @@ for _ in range(100_000):
         (Plan(memory=math.nan), "memory is not plain JSON data"),
         (Plan(memory="\ud800"), "memory is not plain JSON data"),
         (Plan(memory=DEEP), "memory is not plain JSON data"),
+        (Plan(memory=nested(65)), "memory nests more than 64 levels deep"),
         (Plan(memory={1: 2}), "memory would come back as something else"),
         (Plan(memory=(1,)), "memory would come back as something else"),
         (Plan(memory="x" * (64 << 10)), "memory has 65538 bytes as JSON; 65536 are the most"),
@@ -93,6 +101,13 @@ def test_a_plan_that_makes_sense_is_kept_with_whole_bytes():
 
 def test_a_list_of_wishes_is_as_good_as_a_tuple():
     assert check_plan(Plan([Wish("vm1", 1, "x")]), VIEW).wishes == (Wish("vm1", 1, "x"),)
+
+
+def test_memory_that_nests_as_deeply_as_it_may_is_kept_within_all_that_is_kept():
+    plan = check_plan(Plan(memory=nested(64)), VIEW)
+    assert read_plan(plan_json(plan), VIEW) == plan
+    kept = Kept(active=Chosen(name="x", memory=plan.memory))
+    assert Kept.model_validate_json(kept.model_dump_json()) == kept
 
 
 def test_memory_of_just_the_most_is_kept():

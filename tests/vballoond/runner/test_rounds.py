@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from support.policy_views import MIB
@@ -43,6 +44,18 @@ async def test_rounds_come_each_interval_and_the_first_at_once(bench) -> None:
         await asyncio.sleep(30)
         assert [view.memory for view in it.scripts.views] == [{}, {"asked": 1}, {"asked": 2}, {"asked": 3}]
         assert it.scripts.views[3].now_s - it.scripts.views[2].now_s == pytest.approx(10, abs=0.1)
+
+
+async def test_a_process_whose_plan_means_nothing_is_trusted_no_more(bench) -> None:
+    async def lie(*_: Any) -> bytes:
+        return b'{"wishes": [{"guest": "nobody", "target_bytes": 0, "reason": "x"}]}'
+
+    async with bench("a", policies=(wishing("p", a=8),), name="p") as it:
+        it.scripts.plan = lie
+        await it.runner.round()
+        assert it.scripts.closed
+        assert "nobody" in (await it.runner.status()).acting.problem
+        assert it.target_mib("a") == 0
 
 
 async def test_under_static_nothing_is_asked_and_nothing_moves(bench) -> None:

@@ -57,6 +57,15 @@ async def scripts(tmp_path: Path, write: Write) -> AsyncIterator[SeparateScripts
     await scripts.close()
 
 
+@pytest.fixture
+async def patient_scripts(tmp_path: Path, write: Write) -> AsyncIterator[SeparateScripts]:
+    """Have more time than anything takes that ends by itself, on however busy a machine."""
+    write("good.py", GOOD)
+    scripts = SeparateScripts(tmp_path, Bounds(time_limit_s=60.0))
+    yield scripts
+    await scripts.close()
+
+
 async def reason(scripts: SeparateScripts) -> str:
     """Ask the good one, and return what it says."""
     plan = read_plan(await scripts.plan("good", {}, view_json(VIEW)), VIEW)
@@ -114,13 +123,34 @@ MISBEHAVIOUR = {
     "names who is not there": ('return Plan((Wish("vm2", 1, "x"),))', "guest 'vm2', which the view does not have"),
     "remembers too much": ('return Plan(memory="x" * 10**6)', "65536 are the most"),
     "returns nothing": ("pass", "plan() returned None, not a Plan"),
+    "remembers too deeply": (
+        "x = 1\n        for _ in range(199): x = [x]\n        return Plan(memory=x)",
+        "memory nests more than 64 levels deep",
+    ),
+    "raises what is no error": ("raise KeyboardInterrupt", "policy 'bad' raised an error\n"),
+    "recurses in C": (
+        """import sys
+        sys.setrecursionlimit(10**9)
+        class Again:
+            def __repr__(self): return repr(self)
+        repr(Again())""",
+        "",
+    ),
+    "opens a socket": ("import socket; socket.socket()", "a policy may not open a socket"),
+    "closes all it finds": ("import os; os.closerange(0, 64)", "its process ended by itself"),
+    "has threads without end": (
+        """import threading
+        while True: threading.Thread(target=threading.Event().wait).start()""",
+        "can't start new thread",
+    ),
 }
 
 
 @pytest.mark.parametrize(("body", "said"), MISBEHAVIOUR.values(), ids=MISBEHAVIOUR.keys())
 async def test_a_script_that_misbehaves_is_told_of_and_hurts_no_other(
-    scripts: SeparateScripts, write: Write, tmp_path: Path, body: str, said: str
+    patient_scripts: SeparateScripts, write: Write, tmp_path: Path, body: str, said: str
 ) -> None:
+    scripts = patient_scripts
     write("bad.py", f"{HEAD}        {body}\n".replace("DIRECTORY", str(tmp_path)))
     await scripts.look()
     with pytest.raises(PolicyError) as caught:
@@ -138,6 +168,12 @@ LOOPS = {
                 while True: pass
             except BaseException: pass""",
     "in C": "sum(range(10**12))",
+    "in a number": "pow(9, 9**9)",
+    "in a pattern": "import re; re.match(r'(a+)+$', 'a' * 40 + 'b')",
+    "while its error is shown": """class Error(Exception):
+            def __str__(self):
+                while True: pass
+        raise Error""",
     "asleep": "import time\n        while True: time.sleep(1)",
 }
 
@@ -174,6 +210,60 @@ async def test_garbage_in_the_pipe_is_a_failure(scripts: SeparateScripts, write:
     with pytest.raises(PolicyError, match="bytes"):
         await scripts.plan("bad", {}, view_json(VIEW))
     assert await reason(scripts) == "VERSION"
+
+
+async def test_one_that_fills_the_pipe_and_stays_is_killed_like_any_other(
+    scripts: SeparateScripts, write: Write
+) -> None:
+    # What it writes besides its answers is not read to the end, for which asyncio would wait with the process.
+    body = """import os
+        for fd in reversed(range(3, 9)):
+            try:
+                while True: os.write(fd, bytes(1 << 20))
+            except OSError: pass"""
+    write("bad.py", f"{HEAD}        {body}\n")
+    await scripts.look()
+    with pytest.raises(PolicyError, match="took longer than 1 s, and was killed"):
+        async with asyncio.timeout(60):
+            await scripts.plan("bad", {}, view_json(VIEW))
+    assert await reason(scripts) == "VERSION"
+
+
+async def test_one_that_has_files_looked_at_without_end_does_not_get_more_time(
+    scripts: SeparateScripts, write: Write
+) -> None:
+    body = """import sys
+        own = sys.modules["__main__"]
+        own.pack = lambda message: pack(own.Message({"looking_at": "x", "stamp": [0, 0, 0]}))"""
+    write("bad.py", f"from vballoond.runner.messages import pack\n{HEAD}        {body}\n        return Plan()\n")
+    await scripts.look()
+    with pytest.raises(PolicyError, match="no plan"):
+        await scripts.plan("bad", {}, view_json(VIEW))
+    assert await reason(scripts) == "VERSION"
+
+
+@pytest.mark.parametrize("answer", ["b'[' * 1000", "b' ' * (17 << 20)", "b'{}{}'"])
+async def test_after_an_answer_that_is_no_plan_the_process_is_another_one(
+    scripts: SeparateScripts, write: Write, answer: str
+) -> None:
+    body = f'import sys\n        sys.modules["__main__"].plan_json = lambda plan: {answer}\n        return Plan()'
+    write("bad.py", f"{HEAD}        {body}\n")
+    await scripts.look()
+    pid = scripts.pid
+    with pytest.raises(PolicyError, match=r"policy 'bad': .* came"):
+        await scripts.plan("bad", {}, view_json(VIEW))
+    assert await reason(scripts) == "VERSION"
+    assert scripts.pid != pid
+
+
+async def test_what_a_script_did_to_its_process_is_over_when_it_is_mended(
+    scripts: SeparateScripts, write: Write
+) -> None:
+    write("bad.py", f"{HEAD}        import math\n        math.inf = 5\n        return Plan()\n")
+    await scripts.plan("bad", {}, view_json(VIEW))
+    write("bad.py", f"{HEAD}        import math\n        return Plan((Wish('vm1', 4096, str(math.inf)),))\n")
+    await scripts.look()
+    assert read_plan(await scripts.plan("bad", {}, view_json(VIEW)), VIEW).wishes[0].reason == "inf"
 
 
 async def test_a_file_that_changes_is_loaded_again_and_the_old_one_stays_where_the_new_one_fails(
