@@ -17,10 +17,12 @@ from ..holder.no_holder import NoHolder
 from ..offload import Offload
 from ..registry import Registry
 from ..runner.runner import PolicyRunner
+from .bodies import MAX_BODY_BYTES
 from .connections import count_as_busy
 from .document import DOCUMENT, Document
 from .guards import guard
 from .keys import CONTROL, EVENTS, HOLDER, OFFLOAD, POLICY, REGISTRY, RUN
+from .large_bodies import LargeBodies
 from .openapi import openapi_document
 from .problems import answer_problems
 from .request_log import REQUESTS, log_requests
@@ -28,8 +30,7 @@ from .routes import ROUTES
 from .server_sent import allow_streams
 from .tokens import Tokens
 
-MAX_BODY_BYTES: Final = 64 << 10
-"""The largest request has two numbers in it."""
+_LARGE_BODIES: Final = {route.path: route.body_bytes for route in ROUTES if route.body_bytes > MAX_BODY_BYTES}
 
 
 def build_app(
@@ -61,7 +62,7 @@ def build_app(
         tokens: Both of them, as they were read from their files.
         run: Names this run of the daemon; None: at random.
     """
-    guards = guard(hosts, tokens or Tokens.of(token, read_token))
+    guards = guard(hosts, tokens or Tokens.of(token, read_token), LargeBodies(_LARGE_BODIES))
     app = web.Application(
         middlewares=[count_as_busy, log_requests, answer_problems, guards], client_max_size=MAX_BODY_BYTES
     )

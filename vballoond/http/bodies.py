@@ -1,13 +1,16 @@
 """Reading what a client sends, and writing what it gets."""
 
 import json
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from ..errors import OperatorError
 from .problems import explain_body
+
+MAX_BODY_BYTES: Final = 64 << 10
+"""Of all requests but those that :mod:`large_bodies` knows: the largest of them has two numbers in it."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -18,12 +21,7 @@ async def read_body(request: web.Request, model: type[Model]) -> Model:
     Raises:
         OperatorError: 415 for another content type, 400 for anything that is not an object of this form.
     """
-    if request.content_type != "application/json":
-        raise OperatorError(
-            f"the body is {request.content_type}; send JSON, with the header Content-Type: application/json",
-            status=415,
-            code="not-json",
-        )
+    check_content_type(request)
     try:
         value = json.loads(await request.read())
     except ValueError as error:
@@ -34,6 +32,20 @@ async def read_body(request: web.Request, model: type[Model]) -> Model:
         return model.model_validate(value)
     except ValidationError as error:
         raise OperatorError(explain_body(error), code="invalid-body") from error
+
+
+def check_content_type(request: web.Request) -> None:
+    """Return if the request says that its body is JSON.
+
+    Raises:
+        OperatorError: 415: it says something else.
+    """
+    if request.content_type != "application/json":
+        raise OperatorError(
+            f"the body is {request.content_type}; send JSON, with the header Content-Type: application/json",
+            status=415,
+            code="not-json",
+        )
 
 
 def json_response(model: BaseModel, *, status: int = 200) -> web.Response:

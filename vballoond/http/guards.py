@@ -17,6 +17,7 @@ from aiohttp import web
 
 from ..errors import OperatorError
 from . import page
+from .large_bodies import LargeBodies
 from .problems import Handler, problem
 from .tokens import Right, Tokens
 
@@ -32,7 +33,7 @@ READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """The methods that change nothing."""
 
 BODY_S: Final = 30.0
-"""How long a client may take to send a body, of 64 KiB at most."""
+"""How long a client may take to send a body, whatever its size."""
 
 _OWN_SITE: Final = frozenset({"same-origin", "none"})  # none: typed by a person; all but browsers say nothing
 
@@ -44,7 +45,7 @@ def accepted_hosts(listen_host: str | None, configured: Iterable[str]) -> frozen
     return _LOOPBACK_NAMES | {listen_host.lower()} | {name.lower() for name in configured}
 
 
-def guard(hosts: frozenset[str] | None, tokens: Tokens) -> "Middleware":
+def guard(hosts: frozenset[str] | None, tokens: Tokens, large_bodies: LargeBodies) -> "Middleware":
     """Return the middleware that turns away whoever may not ask, and has the body read."""
 
     @web.middleware
@@ -59,9 +60,11 @@ def guard(hosts: frozenset[str] | None, tokens: Tokens) -> "Middleware":
                 return _no_token()
             if right is Right.READ and request.method not in READING:
                 raise OperatorError(_READ_ONLY, status=403, code="read-only-token")
-        if request.method not in READING:
-            await _read_body(request)
-        return await handler(request)
+        if request.method in READING:
+            return await handler(request)
+        async with large_bodies.room(request) as bounded:
+            await _read_body(bounded)
+            return await handler(bounded)
 
     return check
 

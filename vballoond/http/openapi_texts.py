@@ -17,8 +17,8 @@ SUMMARY: Final = "Memory balloons of the guests of a host."
 DESCRIPTION: Final = """\
 Sizes are in bytes, unless a name says MiB. Frames have 4096 bytes. Times are RFC 3339, in UTC.
 
-A body is a JSON object, of 64 KiB at most, with the header `Content-Type: application/json`. A field that is not known
-is an error.
+A body is a JSON object, of 64 KiB at most unless the operation says otherwise, with the header
+`Content-Type: application/json`. A field that is not known is an error.
 
 Where the daemon has a token, requests carry it as `Authorization: Bearer TOKEN`. A second token may be set that only
 reads: GET and HEAD. A request names the daemon in its Host. A page of another site can neither change nor read
@@ -60,6 +60,7 @@ PROBLEMS: Final[Mapping[int, str]] = {
     413: "The body is too large.",
     415: "The body is not JSON, by its Content-Type.",
     422: "The form is right, a value is out of range.",
+    429: "As many of these as may be are being looked at; try again later.",
     503: "Whoever would have to answer is not there.",
 }
 

@@ -54,7 +54,7 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
         answer.headers["Allow"] = allowed
         return answer
     except web.HTTPRequestEntityTooLarge:
-        return problem(413, "too-large", "the request's body is larger than any that the API takes")
+        return problem(413, "too-large", f"the request's body is larger than any that {request.path} takes")
     except web.HTTPNotFound:
         return problem(404, "no-such-path", f"there is nothing at {request.path}; /openapi.json lists what there is")
     except web.HTTPException as error:

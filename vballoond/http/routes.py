@@ -27,6 +27,7 @@ from . import (
     server_sent,
     statistics,
 )
+from .bodies import MAX_BODY_BYTES
 from .frames import changes, query, show
 from .models.balloon import Balloon, BalloonList
 from .models.decision import PlanView, RoundList, Snapshot
@@ -64,6 +65,7 @@ class Route:
     model: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
     body_required: bool = True
+    body_bytes: int = MAX_BODY_BYTES
     answers: tuple[int, ...] = (200,)
     problems: tuple[int, ...] = ()
     parameters: tuple[Parameter, ...] = ()
@@ -202,7 +204,15 @@ ROUTES: Final = (
     ),
     Route("GET", "/v1/policy", policy.show_policy, PolicyView),
     Route("PUT", "/v1/policy", policy.choose_policy, PolicyView, PolicyChange, problems=_CHANGE_PROBLEMS),
-    Route("POST", "/v1/policy/plan", policy.plan_policy, PlanView, PlanRequest, problems=_CHANGE_PROBLEMS),
+    Route(
+        "POST",
+        "/v1/policy/plan",
+        policy.plan_policy,
+        PlanView,
+        PlanRequest,
+        body_bytes=policy.MAX_PLAN_BODY_BYTES,
+        problems=(*_CHANGE_PROBLEMS, 429),
+    ),
     Route("GET", "/v1/policy/decisions", policy.show_decisions, RoundList, problems=(400,), parameters=_DECISIONS),
     Route("GET", "/v1/policy/view", policy.show_view, Snapshot),
     Route("GET", "/v1/reservations", reservations.list_reservations, ReservationList),

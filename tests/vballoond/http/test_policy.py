@@ -1,28 +1,38 @@
 import asyncio
+import io
+from dataclasses import replace
 
 import pytest
 from support.api import Api
 from support.in_process_driver import DEFLATE, INFLATE
 from support.policy_host import PolicyHost
+from support.policy_views import a_guest, a_view
 from support.scripts_here import ScriptsHere, fails, policy
 
+from protocol.balloon.statistics import StatisticTag
 from vballoond.clock import Clock
 from vballoond.config.policy import PolicySettings
 from vballoond.events.log import EventLog
 from vballoond.http.app import build_app
+from vballoond.http.bodies import MAX_BODY_BYTES
+from vballoond.http.policy import GUEST_BYTES, MAX_PLAN_BODY_BYTES
 from vballoond.offload import Offload
-from vballoond.policy import Plan, Wish
+from vballoond.policy import Alert, Fragmentation, GuestStatistics, Plan, Wish
+from vballoond.policy.view import view_json
 from vballoond.runner.runner import PolicyRunner
 
 MIB = 1 << 20
 POLICY = "/v1/policy"
+STATISTICS = [tag.name.lower() for tag in StatisticTag]
 FOUR = policy("four", lambda _: Plan((Wish("demo", 4 * MIB, "four is enough"),)))
+
+COUNT = policy("count", lambda view: Plan(alerts=(Alert(None, f"{len(view.guests)} guests"),)))
 
 
 @pytest.fixture
 async def runner(balloons):
     clock = Clock(asyncio.get_running_loop().time)
-    scripts = ScriptsHere(FOUR, policy("broken", fails("no plan")))
+    scripts = ScriptsHere(FOUR, COUNT, policy("broken", fails("no plan")))
     runner = PolicyRunner(
         *(PolicySettings(), balloons.registry, Offload(), EventLog("run", clock.now), clock),
         read_host=PolicyHost().read,
@@ -121,6 +131,54 @@ async def test_a_plan_about_a_recorded_snapshot(api) -> None:
     snapshot["guests"] = [guest | {"target_bytes": 4 * MIB} for guest in snapshot["guests"]]
     (decision,) = (await plan(api, {"name": "four", "snapshot": snapshot}))["decisions"]
     assert decision["from_bytes"] == decision["target_bytes"] == 4 * MIB
+
+
+async def test_a_snapshot_of_many_guests_fits(api) -> None:
+    snapshot = await api.get(f"{POLICY}/view")
+    demo = snapshot["guests"][0] | {"statistics": {"values": dict.fromkeys(STATISTICS, (1 << 64) - 1)}}
+    snapshot["guests"] += [demo | {"name": f"vm-{number}"} for number in range(500)]
+    (alert,) = (await plan(api, {"name": "count", "snapshot": snapshot}))["alerts"]
+    assert alert["message"] == f"{len(snapshot['guests'])} guests"
+
+
+def test_there_is_room_for_as_many_guests_as_there_can_be() -> None:
+    statistics = GuestStatistics(
+        values=dict.fromkeys(STATISTICS, (1 << 64) - 1), rates_per_s=dict.fromkeys(STATISTICS, 1 / 3), age_s=1 / 3
+    )
+    guest = replace(
+        a_guest("g" * 64, memory=(1 << 62) // MIB, balloon=1),
+        statistics=statistics,
+        fragmentation=Fragmentation(free_huge_share=1 / 3, unusable_index=2 / 3),
+        migrated_frames_per_s=1 / 3,
+    )
+    assert len(view_json(a_view(guest))) < GUEST_BYTES
+
+
+async def test_only_a_plan_takes_a_body_of_that_size(api) -> None:
+    large = {"name": "static", "settings": {}, "x": "x" * MAX_BODY_BYTES}
+    await api.refused("POST", f"{POLICY}/plan", 400, "invalid-body", json=large)
+    problem = await api.refused("PUT", POLICY, 413, "too-large", json=large)
+    assert problem["detail"] == "the request's body is larger than any that /v1/policy takes"
+    await api.refused("POST", f"{POLICY}/plan", 413, "too-large", data=io.BytesIO(bytes(MAX_PLAN_BODY_BYTES + 1)))
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "said"),
+    [
+        (b"", "not-json", "is not JSON"),
+        (b"\xff", "not-json", "is not JSON"),
+        (b"[" * 100_000, "not-json", "recursion limit exceeded"),
+        (b"[]", "not-an-object", "is not a JSON object"),
+        (b'{"names": 1}', "invalid-body", "names: unknown field"),
+        (b'{"name": "A b"}', "invalid-body", "name: String should match pattern"),
+        (b'{"snapshot": 1}', "bad-snapshot", "snapshot: not a snapshot"),
+    ],
+)
+async def test_a_plans_body_is_refused_as_all_others_are(api, body: bytes, code: str, said: str) -> None:
+    headers = {"Content-Type": "application/json"}
+    problem = await api.refused("POST", f"{POLICY}/plan", 400, code, data=body, headers=headers)
+    assert said in problem["detail"]
+    await api.refused("POST", f"{POLICY}/plan", 415, "not-json", data=body, headers={"Content-Type": "text/plain"})
 
 
 async def test_plans_that_cannot_be_are_refused(api) -> None:

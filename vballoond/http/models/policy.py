@@ -5,6 +5,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
+from ...policy.view import View
 from ...runner.acting import Acting
 from ...runner.reports import moment
 from ...runner.runner import Status
@@ -64,6 +65,19 @@ class PlanRequest(In):
     snapshot: dict[str, Any] | None = Field(
         default=None, description="As GET /v1/policy/view gives it; one of now by default."
     )
+
+
+class PlanQuestion(In):
+    """A ``PlanRequest`` as the daemon reads it: in one pass, the snapshot included, since that can have megabytes."""
+
+    name: Annotated[str, _NAME] | None = None
+    """The same."""
+
+    settings: dict[str, Any] | None = None
+    """The same."""
+
+    snapshot: View | None = None
+    """Checked as all snapshots are."""
 
 
 class ChosenPolicy(Out):
