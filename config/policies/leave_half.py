@@ -1,4 +1,4 @@
-"""The shortest policy that does something: docs/policies.md goes through it line by line."""
+"""The shortest policy that does something; docs/policies.md writes one much like it, step by step."""
 
 from typing import Annotated
 

@@ -29,7 +29,7 @@ Claims = Annotated[Mapping[str, Annotated[int, Field(ge=0, lt=1 << 64)]], Field(
 Rates = Annotated[Mapping[str, Rate], Field(max_length=64)]
 Responsiveness = Literal["new", "running", "paused", "broken", "silent", "stalled"]
 
-_CONFIG: Final = ConfigDict(extra="forbid", strict=True)
+_CONFIG: Final = ConfigDict(extra="forbid", strict=True, defer_build=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,4 +249,5 @@ def first_problem(error: ValidationError) -> str:
     """Return where the first thing stands that is wrong, and what it is."""
     problem = error.errors(include_url=False, include_context=False)[0]
     where = ".".join(str(part) for part in problem["loc"])
-    return f"{where}: {problem['msg']}" if where else str(problem["msg"])
+    what = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{where}: {what}" if where else what

@@ -7,7 +7,7 @@ proportional       Xen squeezed: all guests are squeezed alike between their bou
 available_balance  ChromeOS: what guest and host have available above critical is made equal
 psi                senpai: guests are squeezed until they begin to wait for memory
 idle_tax           VMware ESX: idle memory costs a guest more of its shares than memory in use
-huge_pages         our own: takes what costs a guest no huge pages
+huge_pages         our own: takes free memory in pieces before huge blocks
 """
 
 from typing import Final

@@ -1,8 +1,13 @@
 """What guest and host have available above critical is made equal, after ChromeOS's BalanceAvailableBalloonPolicy
 (platform2, vm_tools/concierge/balloon_policy.cc).
 
-It is a rule for one guest. Several are looked at one after the other, each with what the ones before leave the host.
 A guest's critical margin is learned: one that has lived below it twice, with balloon to spare, needs less.
+
+Where it differs: it is a rule for one guest, so several are looked at one after the other, each with what the ones
+before leave the host. What a guest has available is its own estimate where it gives one, not free memory and cache,
+of which it could not give all. Where both are below their margins, the source's two limits of a change are the wrong
+way round, and what it does is not defined; here nothing moves beyond the one of who gives. Bounds, sizes and margins
+of a balloon are those of the configuration.
 """  # noqa: D205 (one sentence)
 
 from typing import Annotated, Any, Final
@@ -13,7 +18,7 @@ from ...sizes import format_size
 from ..plan import Plan, Wish
 from ..policy import Policy, PolicySettings
 from ..remembered import fitting, number, part
-from ..view import GuestView, View
+from ..view import MAX_BYTES, GuestView, View
 
 _MIB: Final = 1 << 20
 MAX_CRITICAL_DELTA: Final = 10 * _MIB
@@ -31,9 +36,9 @@ class AvailableBalance(Policy):
     class Settings(PolicySettings):
         """Defaults are ChromeOS's; the host's margin is its reserve where none is given."""
 
-        critical_host_bytes: Annotated[int, Field(ge=0)] | None = None
-        critical_guest_bytes: Annotated[int, Field(ge=0)] = 400 * _MIB
-        guest_available_bias_bytes: Annotated[int, Field(ge=0)] = 0
+        critical_host_bytes: Annotated[int, Field(ge=0, le=MAX_BYTES)] | None = None
+        critical_guest_bytes: Annotated[int, Field(ge=0, le=MAX_BYTES)] = 400 * _MIB
+        guest_available_bias_bytes: Annotated[int, Field(ge=0, le=MAX_BYTES)] = 0
 
     def plan(self, view: View, settings: Settings) -> Plan:
         """Go to the middle between each guest and the host."""

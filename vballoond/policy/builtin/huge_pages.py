@@ -1,8 +1,12 @@
-"""Our own: takes what costs a guest no huge pages, which needs to know how its memory lies.
+"""Our own: takes free memory in pieces before huge blocks, which needs to know how a guest's memory lies.
 
-A balloon takes single pages. Where a guest has free memory in pieces, that costs it nothing; where all that is free
-lies in huge blocks, each page taken breaks one. And a guest whose compaction moves balloon pages is making huge pages
-just now: a balloon that grows beside it undoes that work, each move being two requests more.
+A balloon takes single pages. Where all that is free lies in huge blocks, each page taken breaks one. And a guest whose
+compaction moves balloon pages is making huge pages just now: a balloon that grows beside it undoes that work, each move
+being two requests more.
+
+What it counts on is that compaction can move balloon pages, as Linux's can by default. Free memory in pieces is also
+what compaction works with: where balloon pages cannot be moved, taking it costs huge pages. docs/policies.md has
+figures, which are no better than watermark's but where guests differ, and then by little.
 
 * While the host has less free than the low mark, pieces are taken, of each guest in proportion to what it has of them,
   and of none that is compacting.
@@ -14,21 +18,22 @@ The marks are oVirt MoM's 20 % and 5 %, and a quarter more than the first: takin
 """
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Final
+from typing import Annotated, Final, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ...sizes import format_size
 from ..plan import Plan, Wish
 from ..policy import Policy, PolicySettings
-from ..view import GuestView, View
+from ..rising import check_rising
+from ..view import MAX_BYTES, GuestView, View
 
 HUGE_PAGE_BYTES: Final = 2 << 20
 _MIB: Final = 1 << 20
 
 
 class HugePages(Policy):
-    """Takes free memory that lies in pieces, so that huge pages survive, and lets compaction finish first."""
+    """Takes free memory that lies in pieces before huge blocks, and lets compaction finish first."""
 
     name = "huge-pages"
 
@@ -40,11 +45,16 @@ class HugePages(Policy):
         critical: Annotated[float, Field(ge=0, le=1)] = 0.05
         keep_free: Annotated[float, Field(ge=0, le=1)] = 0.05
         """Of a guest's memory: so much stays free, or each allocation would have to reclaim."""
-        step_bytes: Annotated[int, Field(ge=HUGE_PAGE_BYTES)] = 256 * _MIB
-        busy_frames_per_s: Annotated[float, Field(gt=0)] = 512.0
+        step_bytes: Annotated[int, Field(ge=HUGE_PAGE_BYTES, le=MAX_BYTES)] = 256 * _MIB
+        busy_frames_per_s: Annotated[float, Field(gt=0, le=1e9)] = 512.0
         """Compaction that moves more balloon pages than this, a huge page's worth each second, is let finish."""
         unknown_huge_share: Annotated[float, Field(ge=0, le=1)] = 0.5
         """What is supposed of guests that do not tell how their free memory lies, as virtual machines do not."""
+
+        @model_validator(mode="after")
+        def _in_order(self) -> Self:
+            check_rising(self, "critical", "low", "high")
+            return self
 
     def plan(self, view: View, settings: Settings) -> Plan:
         """Take, give, or leave all as it is."""
@@ -60,10 +70,7 @@ class HugePages(Policy):
 def _taken(guests: Sequence[GuestView], need: int, critical: bool, settings: HugePages.Settings) -> tuple[Wish, ...]:  # noqa: FBT001 (private)
     calm = [guest for guest in guests if guest.migrated_frames_per_s <= settings.busy_frames_per_s]
     pieces = _in_proportion(calm, need, lambda guest: _pieces(guest, settings), settings)
-    wishes = {
-        name: (amount, f"{format_size(amount)} that is free in pieces, and costs no huge page")
-        for name, amount in pieces.items()
-    }
+    wishes = {name: (amount, f"{format_size(amount)} that is free in pieces") for name, amount in pieces.items()}
     rest = need - sum(pieces.values())
     if critical and rest >= HUGE_PAGE_BYTES:
         blocks = _in_proportion(

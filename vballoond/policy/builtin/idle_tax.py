@@ -10,14 +10,15 @@ pages out and stops guests; that is not a balloon's to do, so people are told.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Final, Self
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, model_validator
 
 from ..plan import Alert, Plan, Wish
 from ..policy import Policy, PolicySettings
 from ..remembered import fitting, numbers, part
-from ..view import GuestView, View
+from ..rising import check_rising
+from ..view import MAX_BYTES, GuestView, View
 
 _MIB: Final = 1 << 20
 MAX_QUANTA: Final = 256
@@ -39,7 +40,13 @@ class IdleTax(Policy):
         low: Annotated[float, Field(ge=0, le=1)] = 0.01
         slow_weight: Annotated[float, Field(gt=0, le=1)] = 0.1
         fast_weight: Annotated[float, Field(gt=0, le=1)] = 0.5
-        quantum_bytes: Annotated[int, Field(gt=0)] = 4 * _MIB
+        quantum_bytes: Annotated[int, Field(gt=0, le=MAX_BYTES)] = 4 * _MIB
+
+        @model_validator(mode="after")
+        def _in_order(self) -> Self:
+            check_rising(self, "low", "hard", "soft", "high")
+            check_rising(self, "slow_weight", "fast_weight")
+            return self
 
     def plan(self, view: View, settings: Settings) -> Plan:
         """Take up to the high mark, or give what is above it."""

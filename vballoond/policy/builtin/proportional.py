@@ -3,6 +3,9 @@
 What would be free if every guest were at its smallest, less what the host and its reservations want, is laid out so
 that ``(size - smallest) / (largest - smallest)`` is the same for all. Guests that are stalled count as they are. A
 balloon may stop a little before its target, and that is allowed for twice: once where it is, once where it will be.
+
+Where it differs: lowering before raising, and giving up on who is stuck, are the guard's, for all policies alike. The
+guest of a host's own, Xen's domain 0, is none here: what the host needs is its reserve.
 """
 
 from typing import Annotated, Final
@@ -11,7 +14,7 @@ from pydantic import Field
 
 from ..plan import Plan, Wish
 from ..policy import Policy, PolicySettings
-from ..view import View
+from ..view import MAX_BYTES, View
 
 _MIB: Final = 1 << 20
 
@@ -24,7 +27,7 @@ class Proportional(Policy):
     class Settings(PolicySettings):
         """Squeezed allows for 4 KiB; here, for what counts as reached."""
 
-        inaccuracy_bytes: Annotated[int, Field(ge=0)] = 1 * _MIB
+        inaccuracy_bytes: Annotated[int, Field(ge=0, le=MAX_BYTES)] = 1 * _MIB
 
     def plan(self, view: View, settings: Settings) -> Plan:
         """Lay out what there is over all guests that follow."""

@@ -4,6 +4,10 @@ Senpai reads how long programs waited for memory. A balloon is not told that, so
 allocations that stalled, and pages that programs had to reclaim themselves (virtio's tags 11 and 15). While the sum is
 below 10 ms in six seconds, the guest shrinks by up to 1 %; above, it grows with the square of the excess. A program
 that was killed for want of memory counts as pressure without end.
+
+Where it differs: senpai looks each second, and this when it is asked, so a probe comes with the first report after the
+six seconds, and what was waited until then counts. What is scaled is what the guest is left with, where senpai scales
+its own limit. A guest below the smallest size stays there; senpai would raise its limit to that.
 """
 
 from typing import Annotated, Any, Final
@@ -13,7 +17,7 @@ from pydantic import Field, JsonValue
 from ..plan import Plan, Wish
 from ..policy import Policy, PolicySettings
 from ..remembered import fitting, number, part
-from ..view import GuestView, View
+from ..view import MAX_BYTES, GuestView, View
 
 STALL_US: Final = 1000.0
 """How long an allocation that stalls waits: our estimate, a tenth of the target, so that ten stalls are too many."""
@@ -42,7 +46,7 @@ class Psi(Policy):
         max_backoff: Annotated[float, Field(ge=0, le=10)] = 1.0
         coeff_probe: Annotated[float, Field(gt=0, le=1000)] = 10.0
         coeff_backoff: Annotated[float, Field(gt=0, le=1000)] = 20.0
-        min_size_bytes: Annotated[int, Field(ge=0)] = 100 << 20
+        min_size_bytes: Annotated[int, Field(ge=0, le=MAX_BYTES)] = 100 << 20
 
     def plan(self, view: View, settings: Settings) -> Plan:
         """Back off at once where there is too much pressure, and probe after a while without."""

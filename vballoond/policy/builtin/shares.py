@@ -3,6 +3,10 @@
 The host is to be used to 80 %. What there is to give or to take is laid over the guests' minimums in proportion to
 their shares: at first over guests under pressure when giving, and over those with memory to spare when taking. Sizes
 are what a guest is left with, as there.
+
+Where it differs: what is reserved counts as used, and goes before the target and the dead band, since there are no
+reservations there. A guest that is left with nothing at its smallest is left out there; here its shares count, since
+whoever chooses this policy means all guests.
 """
 
 from collections.abc import Sequence
@@ -13,7 +17,7 @@ from pydantic import Field
 from ...sizes import format_size
 from ..plan import Plan, Wish
 from ..policy import Policy, PolicySettings
-from ..view import GuestView, View
+from ..view import MAX_BYTES, GuestView, View
 
 _MIB: Final = 1 << 20
 ENOUGH_FREE: Final = 0.25
@@ -32,8 +36,8 @@ class Shares(Policy):
         """Defaults are Proxmox VE's."""
 
         used_target: Annotated[float, Field(gt=0, le=1)] = 0.80
-        step_bytes: Annotated[int, Field(gt=0)] = 100 * _MIB
-        dead_band_bytes: Annotated[int, Field(ge=0)] = 10 * _MIB
+        step_bytes: Annotated[int, Field(gt=0, le=MAX_BYTES)] = 100 * _MIB
+        dead_band_bytes: Annotated[int, Field(ge=0, le=MAX_BYTES)] = 10 * _MIB
 
     def plan(self, view: View, settings: Settings) -> Plan:
         """Give what is free below the target, or take what is used above it."""
@@ -59,29 +63,34 @@ def _has_enough(guest: GuestView) -> bool:
 
 
 def _divide_among(first: Sequence[GuestView], all_guests: Sequence[GuestView], goal: int, step: int) -> dict[str, int]:
-    """Return new sizes by name: of the ``first`` guests, or if nothing comes of that, of all."""
-    return _divide(first, goal, step) or _divide(all_guests, goal, step)
+    """Return new sizes by name: of the ``first`` guests, and if that does not come nearer to the goal, of all."""
+    sizes, rest = _divide(first, goal, step, {})
+    if rest >= goal if goal > 0 else rest <= goal:
+        sizes, _ = _divide(all_guests, rest, step, sizes)
+    now = {guest.name: guest.size_bytes for guest in all_guests}
+    return {name: size for name, size in sizes.items() if size != now[name]}
 
 
-def _divide(guests: Sequence[GuestView], goal: int, step: int) -> dict[str, int]:
-    """Return the sizes that change. What one guest cannot take for its bounds or step goes round again."""
-    sizes = {guest.name: guest.size_bytes for guest in guests}
+def _divide(guests: Sequence[GuestView], goal: int, step: int, before: dict[str, int]) -> tuple[dict[str, int], int]:
+    """Return sizes, and what is left of the goal. What a guest cannot take for its bounds or step goes round again."""
+    sizes = {guest.name: guest.size_bytes for guest in guests} | before
+    rest = goal
     open_guests = list(guests)
     for _ in range(MAX_ROUNDS):
-        rest = goal - sum(sizes[guest.name] - guest.size_bytes for guest in guests)
-        before = dict(sizes)
         total = rest + sum(sizes[guest.name] - guest.smallest_bytes for guest in open_guests)
         shares = sum(guest.shares for guest in open_guests)
+        changed = False
         for guest in tuple(open_guests) if rest else ():
             fair = guest.smallest_bytes + int(total * guest.shares / shares)
             size = _stepped(guest, max(guest.smallest_bytes, min(guest.largest_bytes, fair)), goal, step)
             if size is None:
                 open_guests.remove(guest)
-            else:
-                sizes[guest.name] = size
-        if sizes == before:
+            elif size != sizes[guest.name]:
+                rest -= size - sizes[guest.name]
+                sizes[guest.name], changed = size, True
+        if not changed:
             break
-    return {guest.name: sizes[guest.name] for guest in guests if sizes[guest.name] != guest.size_bytes}
+    return sizes, rest
 
 
 def _stepped(guest: GuestView, wanted: int, goal: int, step: int) -> int | None:

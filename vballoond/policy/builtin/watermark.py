@@ -2,16 +2,22 @@
 
 While the host has less than a fifth free, each guest shrinks by up to 5 % a round, down to what it uses and a share of
 free memory that falls with the host's. Otherwise each grows by 5 %, at the least to what it uses and 20 %. MoM averages
-ten samples, and speaks of the memory that a guest is left with; so does this. A host below its reserve is short, too.
+ten samples, and speaks of the memory that a guest is left with; so does this.
+
+Where it differs: a host below its reserve, or short for a reservation, is short, too. A sample is taken each round,
+where MoM takes two, so that the averages are of twice the time. What is free on the host is the kernel's estimate of
+what is available; MoM adds up free memory, buffers and cache, of which the kernel could not give all. Below critical
+MoM subtracts 5 % whatever its critical threshold is; here that threshold.
 """
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, model_validator
 
 from ..plan import Plan, Wish
 from ..policy import Policy, PolicySettings
 from ..remembered import fitting, numbers, part
+from ..rising import check_rising
 from ..view import GuestView, View
 
 
@@ -29,6 +35,12 @@ class Watermark(Policy):
         max_balloon_change_percent: Annotated[float, Field(gt=0, le=1)] = 0.05
         min_balloon_change_percent: Annotated[float, Field(ge=0, le=1)] = 0.0025
         samples: Annotated[int, Field(ge=1, le=100)] = 10
+
+        @model_validator(mode="after")
+        def _in_order(self) -> Self:
+            check_rising(self, "pressure_critical", "pressure_threshold")
+            check_rising(self, "min_balloon_change_percent", "max_balloon_change_percent")
+            return self
 
     def plan(self, view: View, settings: Settings) -> Plan:
         """Shrink all, or grow all."""

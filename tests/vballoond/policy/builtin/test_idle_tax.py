@@ -32,7 +32,8 @@ def squeezed(tax, active, want):
     """Two guests of 256 MiB with the same shares, of which the first is idle, on a host that is short of ``want``."""
     idle = a_guest("idle", memory=256, free=256 - active)
     busy = a_guest("busy", memory=256, free=0)
-    settings = IdleTax.Settings(quantum_bytes=1 * MIB, tax=tax, high=want / 10_000, soft=want / 10_000)
+    high = want / 10_000
+    settings = IdleTax.Settings(quantum_bytes=1 * MIB, tax=tax, high=high, soft=high / 2, hard=high / 4, low=high / 8)
     plan = IdleTax().plan(a_view(idle, busy, total=10_000, available=0), settings)
     sizes = {"idle": 256, "busy": 256} | {wish.guest: 256 - wish.target_bytes / MIB for wish in plan.wishes}
     return sizes["idle"], sizes["busy"]

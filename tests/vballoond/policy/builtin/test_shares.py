@@ -109,6 +109,12 @@ def test_three_guests_grow_and_shrink_again_as_the_original_expects(goal, expect
     assert until_nothing_changes(guests, goal * MB)[0] == expected
 
 
+def test_where_the_first_guests_only_take_from_each_other_all_are_considered():
+    # One goes down and one up by a step, and the goal is as far as before: the third, with memory to spare, helps.
+    guests = (a_vm("100", 1000, 1300 * MB, GB, 0), a_vm("101", 1000, GB, GB, 0), a_vm("102", 1000, GB, GB, 512 * MB))
+    assert once(guests, 20 * MB) == {"100": 1200, "101": 1100, "102": 1100}
+
+
 def test_a_guest_without_shares_is_left_out():
     guests = (STATUS_1[0], replace(STATUS_1[1], shares=0))
     assert once(guests, 90 * MB) == {"100": 1090}
