@@ -24,10 +24,10 @@ def test_each_run_is_a_line_and_is_kept_where_it_is_to_be() -> None:
 
 
 def test_where_nobody_keeps_results_they_are_told_at_the_end() -> None:
-    told = Told()
+    told, job = Told(), small_jobs()[0]
     with RunsProgress(1, told, Console(file=io.StringIO())) as progress:
-        progress.finished(small_jobs()[0], "a result")
-    assert told.results == {"small, shares, seed 1": "a result"}
+        progress.finished(job, "a result")
+    assert told.results == {job.key: "a result"}
 
 
 def test_on_a_terminal_there_is_a_bar() -> None:
