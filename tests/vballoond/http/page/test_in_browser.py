@@ -20,6 +20,7 @@ async def shown(page: Page, scripted: ScriptedApi, name: str = "") -> None:
     await page.go(f"{scripted.url}/#{name}" if name else scripted.url)
     await page.until("document.querySelector('#connection').dataset.state === 'live'")
     await page.until("document.querySelector('#balloons').childElementCount > 0")
+    await page.until("!document.querySelector('#policy-known').hidden")  # what is below moves when that is read
     if name:
         await page.until_text("#name", name)
 
