@@ -22,7 +22,7 @@ help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(READY) ## start the daemon with a modelled guest named demo, API on 127.0.0.1:8750
-	@PATH="$(CURDIR)/$(BIN):$$PATH" exec vballoond serve --config config/vballoond.toml
+	@$(BYTECODE) PATH="$(CURDIR)/$(BIN):$$PATH" exec vballoond serve --config config/vballoond.toml
 
 test: $(READY) guest-packages lint ## lint, types, import contracts, and all tests, real guests included
 	$(BYTECODE) $(BIN)/pytest $(ON_ALL_CPUS)
@@ -53,7 +53,7 @@ fuzz: $(READY) ## garbage from all sides for MINUTES=10, beside guests that keep
 RING ?= both
 HOLDER ?= keeper
 torture: $(READY) guest-packages ## SIGKILL for workers below real guests, KILLS=200 times with RING=both formats; HOLDER=systemd, SEED
-	@$(BIN)/python -m torture.main --ring $(RING) --holder $(HOLDER) $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
+	@$(BYTECODE) $(BIN)/python -m torture.main --ring $(RING) --holder $(HOLDER) $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 
 highalloc: $(READY) ## huge pages with and without balloon compaction, beside the published table; some ten minutes
 	$(BIN)/vballoond experiment highalloc --check
