@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 _PR_SET_PDEATHSIG: Final = 1
+_CLEARED_AWAY_S: Final = 5
 
 
 def run_here(jobs: Sequence[Job], observer: Observer, *, processes: int) -> None:
@@ -86,6 +87,9 @@ def _become_worker(parent: int) -> None:
 
 def _end(*_: object) -> None:
     if _at_a_run:
+        # What is raised here can be lost, as in the end of an object's life: then there is a second end.
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(_CLEARED_AWAY_S)
         raise _EndedError
     os._exit(1)
 
