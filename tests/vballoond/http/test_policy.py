@@ -1,25 +1,19 @@
-import asyncio
 import io
 from dataclasses import replace
 
 import pytest
 from support.api import Api
-from support.in_process_driver import DEFLATE, INFLATE
-from support.policy_host import PolicyHost
+from support.policies_over import policies_over
 from support.policy_views import a_guest, a_view
-from support.scripts_here import ScriptsHere, fails, policy
+from support.scripts_here import fails, policy
 
 from protocol.balloon.statistics import StatisticTag
-from vballoond.clock import Clock
-from vballoond.config.policy import PolicySettings
-from vballoond.events.log import EventLog
 from vballoond.http.app import build_app
 from vballoond.http.bodies import MAX_BODY_BYTES
 from vballoond.http.policy import GUEST_BYTES, MAX_PLAN_BODY_BYTES
 from vballoond.offload import Offload
 from vballoond.policy import Alert, Fragmentation, GuestStatistics, Plan, Wish
 from vballoond.policy.view import view_json
-from vballoond.runner.runner import PolicyRunner
 
 MIB = 1 << 20
 POLICY = "/v1/policy"
@@ -31,17 +25,8 @@ COUNT = policy("count", lambda view: Plan(alerts=(Alert(None, f"{len(view.guests
 
 @pytest.fixture
 async def runner(balloons):
-    clock = Clock(asyncio.get_running_loop().time)
-    scripts = ScriptsHere(FOUR, COUNT, policy("broken", fails("no plan")))
-    runner = PolicyRunner(
-        *(PolicySettings(), balloons.registry, Offload(), EventLog("run", clock.now), clock),
-        read_host=PolicyHost().read,
-        make_scripts=lambda _: scripts,
-    )
-    runner._lookout.guests.know_all()
-    balloons.driver.load(INFLATE, DEFLATE)
-    yield runner
-    await runner.close()
+    async with policies_over(balloons, FOUR, COUNT, policy("broken", fails("no plan"))) as runner:
+        yield runner
 
 
 @pytest.fixture

@@ -1,21 +1,14 @@
-import asyncio
-
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from support.api import Api
-from support.in_process_driver import DEFLATE, INFLATE
-from support.policy_host import PolicyHost
-from support.scripts_here import ScriptsHere, fails, policy
+from support.policies_over import policies_over
+from support.scripts_here import fails, policy
 
-from vballoond.clock import Clock
-from vballoond.config.policy import PolicySettings
-from vballoond.events.log import EventLog
 from vballoond.http.app import build_app
 from vballoond.offload import Offload
 from vballoond.policy import Alert, Plan, Wish
 from vballoond.policy.guard.error_budget import FAILURES
 from vballoond.runner.acting import Acting
-from vballoond.runner.runner import PolicyRunner
 
 MIB = 1 << 20
 FOUR = policy("four", lambda _: Plan((Wish("demo", 4 * MIB, "four is enough"),), alerts=(Alert(None, "look"),)))
@@ -25,17 +18,8 @@ QUIET = policy("quiet", lambda _: Plan())
 
 @pytest.fixture
 async def runner(balloons):
-    clock = Clock(asyncio.get_running_loop().time)
-    scripts = ScriptsHere(FOUR, GIVES, QUIET, policy("broken", fails("no plan")))
-    runner = PolicyRunner(
-        *(PolicySettings(), balloons.registry, Offload(), EventLog("run", clock.now), clock),
-        read_host=PolicyHost().read,
-        make_scripts=lambda _: scripts,
-    )
-    runner._lookout.guests.know_all()
-    balloons.driver.load(INFLATE, DEFLATE)
-    yield runner
-    await runner.close()
+    async with policies_over(balloons, FOUR, GIVES, QUIET, policy("broken", fails("no plan"))) as runner:
+        yield runner
 
 
 @pytest.fixture

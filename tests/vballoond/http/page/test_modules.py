@@ -6,10 +6,8 @@ import math
 
 import numpy as np
 import pytest
-import pytest_asyncio
 from PIL import Image
-from support.chromium import page_in
-from support.scripted_api import scripted_api
+from support.page_modules import said
 
 from protocol.balloon.frame_states import FrameState
 
@@ -18,23 +16,6 @@ GIB = 1 << 30
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def modules(chromium):
-    """A document of the daemon's in which nothing runs yet: the page's modules can be imported there."""
-    async with scripted_api() as api, page_in(chromium) as page:
-        await page.go(f"{api.url}/page/icon.svg")
-        yield page
-        # A browser asks for an icon of a document that names none.
-        page.complaints[:] = [said for said in page.complaints if "favicon.ico" not in said]
-
-
-async def said(modules, function: str, file: str, *cases: object) -> list[object]:
-    """Return what a function of a module says to each of the cases."""
-    calls = ", ".join(f"{{{function}}}.{function}({', '.join(json.dumps(part) for part in case)})" for case in cases)
-    body = "return [" + calls.replace(f"{{{function}}}", "m") + "];"
-    return await modules.module(body, f"m: {file}")
 
 
 async def test_sizes_have_three_figures_and_a_unit(modules) -> None:

@@ -4,9 +4,7 @@ import json
 from typing import Any
 
 import pytest
-import pytest_asyncio
-from support.chromium import page_in
-from support.scripted_api import scripted_api
+from support.page_modules import said
 from support.scripted_policy import available, decision
 
 from vballoond.policy.builtin import BUILT_IN
@@ -15,22 +13,6 @@ from vballoond.policy.policy import check_settings
 MIB = 1 << 20
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def modules(chromium):
-    """A document of the daemon's in which nothing runs yet: the page's modules can be imported there."""
-    async with scripted_api() as api, page_in(chromium) as page:
-        await page.go(f"{api.url}/page/icon.svg")
-        yield page
-        # A browser asks for an icon of a document that names none.
-        page.complaints[:] = [said for said in page.complaints if "favicon.ico" not in said]
-
-
-async def said(modules, function: str, file: str, *cases: tuple[Any, ...]) -> list[Any]:
-    """Return what a function of a module says to each of the cases."""
-    calls = ", ".join(f"m.{function}({', '.join(map(json.dumps, case))})" for case in cases)
-    return await modules.module(f"return [{calls}];", f"m: {file}")
 
 
 def round_of(number: int, *decisions: Any, policy: str = "psi", **known: Any) -> dict[str, Any]:
