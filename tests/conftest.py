@@ -1,7 +1,9 @@
-"""What holds for all tests, so that thousands of them do not take longer than what they test."""
+"""What holds for all tests: thousands of them take no longer than what they test, and leave nothing to each other."""
 
 import gc
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -24,3 +26,11 @@ def pytest_collection_finish() -> None:
     """What was collected is a million objects that live to the end: no search for garbage need look at them again."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def no_policy_of_a_file_outlives_its_test() -> Iterator[None]:
+    """Hypothesis reads the file of every loaded module for constants, and what a test left there can be endless."""
+    yield
+    for name in [name for name in sys.modules if name.startswith("vballoond_policy_file_")]:
+        del sys.modules[name]
