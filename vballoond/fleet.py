@@ -23,6 +23,7 @@ from pydantic import ValidationError
 
 from protocol.balloon.page_frames import FRAME_BYTES
 
+from .balloon.resize import Author
 from .clock import Clock
 from .config.models import BalloonSettings
 from .errors import OperatorError, StartError, StateError
@@ -284,7 +285,8 @@ class Fleet:
         if kept.stats_interval_s is not None:
             service.set_statistics_interval(kept.stats_interval_s)
         if kept.target_bytes is not None and kept.target_bytes != service.target_frames * FRAME_BYTES:
-            service.set_target(min(kept.target_bytes, service.limit_bytes()) // FRAME_BYTES)
+            frames = min(kept.target_bytes, service.limit_bytes()) // FRAME_BYTES
+            service.set_target(frames, by=Author.DAEMON)
 
     async def _change(self, running: _Running, settings: BalloonSettings) -> str:
         before = running.configured

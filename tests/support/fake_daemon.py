@@ -46,6 +46,7 @@ def resize(**changes: Any) -> dict[str, Any]:
         "expected_at": None,
         "stalled": None,
         "stall": None,
+        "by": "operator",
         "settle": False,
         "deadline_at": None,
         "outcome": None,

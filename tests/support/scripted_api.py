@@ -59,6 +59,7 @@ def resize(number: int, from_mib: int, target_mib: int, **known: Any) -> dict[st
         "expected_at": None,
         "stalled": None,
         "stall": None,
+        "by": "operator",
         "settle": False,
         "deadline_at": None,
         "outcome": None,

@@ -38,6 +38,16 @@ class Outcome(Enum):
     """Its deadline passed. The target stays, and the driver goes on trying."""
 
 
+class Author(Enum):
+    """Who set the target."""
+
+    OPERATOR = "operator"
+    """Somebody, with whatever client."""
+    POLICY = "policy"
+    DAEMON = "daemon"
+    """It cut the target to what there is, gave everything back, or goes on after a restart."""
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What is to become of a resize that gets no further.
@@ -66,6 +76,7 @@ class Resize:
     sampled_at_s: float
     sampled_frames: int
     terms: Terms = Terms()
+    by: Author = Author.OPERATOR
     rate_frames_per_s: float = 0.0
     outcome: Outcome | None = None
     ended_at_s: float | None = None
@@ -79,10 +90,11 @@ class Resize:
         now: datetime,
         now_s: float,
         terms: Terms = Terms(),
+        by: Author = Author.OPERATOR,
     ) -> "Resize":
         """Start a resize towards ``target_frames``."""
         at = (now, now_s)
-        return cls(number, target_frames, actual_frames, *at, actual_frames, now_s, now_s, actual_frames, terms)
+        return cls(number, target_frames, actual_frames, *at, actual_frames, now_s, now_s, actual_frames, terms, by)
 
     @property
     def done(self) -> bool:

@@ -88,6 +88,7 @@ def print_resizes(console: Console, history: Shown) -> None:
     table = _table((), ("ID",), ("STARTED",))
     for column in ("FROM", "TARGET", "TOOK"):
         table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("BY")
     table.add_column("OUTCOME", overflow="fold")
     for resize in history["resizes"]:
         took_s = seconds_between(resize["started_at"], resize["ended_at"])
@@ -97,6 +98,7 @@ def print_resizes(console: Console, history: Shown) -> None:
             size(resize["from_bytes"]),
             size(resize["target_bytes"]),
             "-" if took_s is None else duration(took_s),
+            resize["by"],
             Text(_outcome(resize)),
         )
     console.print(table)

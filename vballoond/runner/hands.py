@@ -2,17 +2,18 @@
 
 Rules of this file:
 
-* Whoever it was (a command, the API, a client of Firecracker's), it shows in the balloon: there is a resize that no
-  policy began.
-* What the daemon does by itself is nobody's hand: a target that is cut to what the guest has, or settles.
+* Whoever it was (a command, the API, a client of Firecracker's), it shows in the balloon: a resize says who began it.
+  What the daemon does by itself is nobody's hand.
+* Each look sees what was set since the one before, on a balloon that is new all that was set.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Final
+from itertools import takewhile
+from typing import Final, NamedTuple
 
 from protocol.balloon.page_frames import FRAME_BYTES
 
+from ..balloon.resize import Author, Terms
 from ..policy.guard.decision import Change, Decision
 from ..policy.plan import Plan, Wish
 from ..policy.view import View
@@ -21,10 +22,10 @@ from ..service.balloon_service import BalloonService
 RULE: Final = "set by hand"
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
+class _Seen(NamedTuple):
+    service: BalloonService
+    """Another one of the same name counts its resizes from 1 again."""
     resize: int
-    target_frames: int
 
 
 class Hands:
@@ -38,35 +39,35 @@ class Hands:
         self._until_s: Final = dict(until_s or {})
         self._seen: dict[str, _Seen] = {}
 
+    def know(self, services: Iterable[BalloonService]) -> None:
+        """Take what is set now as seen."""
+        self._seen = {service.settings.name: _Seen(service, _newest(service)) for service in services}
+
     def look(self, services: Iterable[BalloonService], now_s: float, by_hand_s: float) -> None:
         """Look for targets that somebody has set since the last look."""
-        seen = {service.settings.name: _see(service) for service in services}
-        for service in services:
-            name = service.settings.name
-            if self._touched(service):
-                self._until_s[name] = now_s + by_hand_s
-        self._seen = seen
+        services = list(services)
+        self._until_s.update({it.settings.name: now_s + by_hand_s for it in services if self._touched(it)})
+        self.know(services)
         for name in [name for name, until_s in self._until_s.items() if until_s <= now_s]:
             del self._until_s[name]
 
     def _touched(self, service: BalloonService) -> bool:
-        before, now = self._seen.get(service.settings.name), _see(service)
-        if before is None or before.resize == now.resize:
-            return False
-        limit_frames = service.limit_bytes() // FRAME_BYTES
-        return not before.target_frames > limit_frames == now.target_frames
+        seen = self._seen.get(service.settings.name)
+        before = seen.resize if seen is not None and seen.service is service else 0
+        since = takewhile(lambda resize: resize.id > before, service.resizing)
+        return any(resize.by is Author.OPERATOR for resize in since)
 
     def order(self, service: BalloonService, target_bytes: int) -> bool:
-        """Set a target, unless somebody was quicker since the last look; say whether it was set."""
-        if self._touched(service):
+        """Set a target, unless somebody was quicker; say whether it was set."""
+        if service.settings.name in self._until_s or self._touched(service):
             return False
-        service.set_target(target_bytes // FRAME_BYTES)
-        self._seen[service.settings.name] = _see(service)
+        service.set_target(target_bytes // FRAME_BYTES, Terms(), Author.POLICY)
         return True
 
-    def let_go(self) -> None:
-        """Leave nothing alone any more: somebody has chosen who decides from now on."""
+    def let_go(self, services: Iterable[BalloonService]) -> None:
+        """Leave nothing alone any more, whatever was set until now: somebody has chosen who decides from now on."""
         self._until_s.clear()
+        self.know(services)
 
     @property
     def until_s(self) -> Mapping[str, float]:
@@ -93,6 +94,6 @@ class Hands:
         return Decision(wish.guest, target_bytes, int(wish.target_bytes), target_bytes, wish.reason, (change,))
 
 
-def _see(service: BalloonService) -> _Seen:
+def _newest(service: BalloonService) -> int:
     current = service.resizing.current
-    return _Seen(current.id if current is not None else 0, service.target_frames)
+    return current.id if current is not None else 0

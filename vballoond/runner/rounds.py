@@ -119,7 +119,7 @@ class Rounds:
 
     async def round(self) -> bool:
         """Do a round of whoever acts, and of whoever is in shadow; say whether a target was set."""
-        self._hands.look(list(self._registry), self.now_s, self.by_hand_s)
+        self._hands.look(self._registry, self.now_s, self.by_hand_s)
         view = await self._lookout.view(self.now_s, keep=True)
         shown = await self._show(view, self._known_state(view))
         alerts = shown.alerts

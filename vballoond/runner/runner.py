@@ -116,7 +116,7 @@ class PolicyRunner:
         """Begin, in a task of the running event loop. ``again``: guests of an earlier process are there."""
         if again:
             self._lookout.guests.know_all()
-        self._hands.look(list(self._registry), self._rounds.now_s, 0.0)
+        self._hands.know(self._registry)
         self._hurry.set()
         self._task = asyncio.get_running_loop().create_task(self._run(), name="policy")
 
@@ -188,7 +188,7 @@ class PolicyRunner:
                 self._rounds.scripts = self._make_scripts(settings)
             if configured(before) != configured(settings):
                 self._rounds.acting = Acting(settings.name, settings.settings)
-                self._hands.let_go()
+                self._hands.let_go(self._registry)
             await self._keep_what_is_known()
         self._hurry.set()
         return [f"policy {self._rounds.acting.name!r} acts under other settings"]
@@ -224,6 +224,7 @@ class PolicyRunner:
         known = rounds.known
         if not known.policies:  # later ones are seen by rounds: nobody who only asks is to wait for a script
             known = await rounds.look_for_policies()
+        self._hands.look(self._registry, rounds.now_s, rounds.by_hand_s)
         return Status(rounds.acting, rounds.shadow, known, rounds.differences, dict(self._hands.until_s))
 
     async def choose(self, acting: Acting | None, shadow: Acting | None, *, change_shadow: bool) -> None:
@@ -238,7 +239,7 @@ class PolicyRunner:
         async with self._changing:
             if acting is not None:
                 self._rounds.acting = acting
-                self._hands.let_go()
+                self._hands.let_go(self._registry)
             if change_shadow:
                 self._rounds.shadow, self._rounds.differences = shadow, ()
             await self._keep_what_is_known()

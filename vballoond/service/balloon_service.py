@@ -24,7 +24,7 @@ from ..balloon.facts import (
     QueueStopped,
 )
 from ..balloon.frame_map import FrameBytes, FrameMap
-from ..balloon.resize import Terms
+from ..balloon.resize import Author, Terms
 from ..config.feature_names import feature_names
 from ..config.models import BalloonSettings
 from ..memory.guest_memory import GuestMemory
@@ -154,15 +154,20 @@ class BalloonService(ServedBalloon):
 
     # The operator's side.
 
-    def set_target(self, frames: int, terms: Terms = Terms()) -> int:  # noqa: B008 (frozen)
+    def set_target(
+        self,
+        frames: int,
+        terms: Terms = Terms(),  # noqa: B008 (frozen)
+        by: Author = Author.OPERATOR,
+    ) -> int:
         """Begin a resize; return its number. A driver that is not there yet finds the target when it comes."""
-        return self.target.set(frames, terms)
+        return self.target.set(frames, terms, by)
 
     def retire(self) -> None:
         """Have the guest take back everything, for good: the balloon is to go when its front-end does."""
         self.retired = True
         if self.target_frames:
-            self.set_target(0)
+            self.set_target(0, by=Author.DAEMON)
 
     def change_settings(self, settings: BalloonSettings) -> None:
         """Take other settings of the same balloon: what is offered counts from the next connection on."""

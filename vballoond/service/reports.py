@@ -17,6 +17,7 @@ def resize_report(resize: Resize, stall: Stall | None, now_s: float) -> dict[str
     deadline_s = resize.terms.deadline_s
     return {
         "id": resize.id,
+        "by": resize.by.value,
         "target_bytes": resize.target_frames * FRAME_BYTES,
         "from_bytes": resize.from_frames * FRAME_BYTES,
         "reached_bytes": resize.actual_frames * FRAME_BYTES,

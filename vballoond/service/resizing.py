@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Final
 
-from ..balloon.resize import Outcome, Resize, Terms
+from ..balloon.resize import Author, Outcome, Resize, Terms
 from ..clock import Clock
 from ..histogram import Histogram
 
@@ -36,13 +36,19 @@ class Resizing:
         """Return resize ``number``; None where there was none, or it is forgotten."""
         return next((resize for resize in self if resize.id == number), None)
 
-    def begin(self, target_frames: int, actual_frames: int, terms: Terms = Terms()) -> int:  # noqa: B008 (frozen)
+    def begin(
+        self,
+        target_frames: int,
+        actual_frames: int,
+        terms: Terms = Terms(),  # noqa: B008 (frozen)
+        by: Author = Author.OPERATOR,
+    ) -> int:
         """Start a resize in the place of the one before; return its number, counted from 1."""
         number, now_s = 1, self._clock.monotonic_s()
         if self.current is not None:
             number = self.current.id + 1
             self._before.appendleft(self.current.end(Outcome.SUPERSEDED, now_s))
-        self.current = Resize.begin(number, target_frames, actual_frames, self._clock.now(), now_s, terms)
+        self.current = Resize.begin(number, target_frames, actual_frames, self._clock.now(), now_s, terms, by)
         self._wake()
         return number
 

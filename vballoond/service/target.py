@@ -17,7 +17,7 @@ import structlog
 
 from protocol.balloon.page_frames import FRAME_BYTES
 
-from ..balloon.resize import Outcome, Resize, Terms
+from ..balloon.resize import Author, Outcome, Resize, Terms
 from ..clock import Clock
 from .resizing import Resizing
 from .stalls import GUESTS_OWN, Stall, Stalling, find_stall
@@ -63,19 +63,19 @@ class Target:
         self._told: Stall | None = None
         self._look_handle: asyncio.TimerHandle | None = None
 
-    def set(self, frames: int, terms: Terms = Terms()) -> int:  # noqa: B008 (frozen)
+    def set(self, frames: int, terms: Terms = Terms(), by: Author = Author.OPERATOR) -> int:  # noqa: B008 (frozen)
         """Begin a resize; return its number. A driver that is not there yet finds the target when it comes."""
         before = self.resizing.current
         self._balloon.change_target(frames)
-        number = self.begin(terms)
+        number = self.begin(terms, by)
         superseded = None if before is None or before.over else self.resizing.find(before.id)
         if superseded is not None:
             self._say(superseded)
         return number
 
-    def begin(self, terms: Terms = Terms()) -> int:  # noqa: B008 (frozen)
+    def begin(self, terms: Terms = Terms(), by: Author = Author.DAEMON) -> int:  # noqa: B008 (frozen)
         """Begin a resize to the target that there is; return its number."""
-        number = self.resizing.begin(self._balloon.target_frames, self._balloon.actual_frames, terms)
+        number = self.resizing.begin(self._balloon.target_frames, self._balloon.actual_frames, terms, by)
         self._told = None
         assert self.resizing.current is not None
         self._telling.resize("begun", self.resizing.current, None)
@@ -90,7 +90,7 @@ class Target:
             sizes = {"target_bytes": target_frames * FRAME_BYTES, "limit_bytes": limit_frames * FRAME_BYTES}
             self._log.warning("target clamped", **sizes)
             self._telling.happened("target-clamped", **sizes)
-            self.set(limit_frames)
+            self.set(limit_frames, by=Author.DAEMON)
             self._moved()
 
     def observe(self) -> None:

@@ -142,6 +142,7 @@ async def test_a_resize_has_a_number_a_time_and_a_target(api) -> None:
         "expected_at": None,
         "stalled": "no driver: no guest with a balloon driver has connected",
         "stall": "no-driver",
+        "by": "operator",
         "settle": False,
         "deadline_at": None,
         "outcome": None,

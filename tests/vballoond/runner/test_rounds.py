@@ -9,6 +9,7 @@ from support.policy_views import MIB
 from support.scripts_here import fails, policy
 
 from protocol.balloon.page_frames import FRAME_BYTES
+from vballoond.config.models import BalloonSettings
 from vballoond.errors import OperatorError, PolicyError
 from vballoond.policy import Alert, Plan, View, Wish
 from vballoond.runner.acting import Acting
@@ -154,6 +155,37 @@ async def test_choosing_a_policy_lets_go_of_what_was_set_by_hand(bench) -> None:
         await it.runner.choose(Acting("q"), None, change_shadow=False)
         await asyncio.sleep(1)
         assert it.target_mib("a") == 12
+
+
+async def test_choosing_lets_go_of_what_was_set_since_the_last_round_too(bench) -> None:
+    async with bench("a", policies=(wishing("q", a=12),), start=True) as it:
+        await asyncio.sleep(5)
+        it.life.service("a").set_target(1024)
+        await it.runner.choose(Acting("q"), None, change_shadow=False)
+        await asyncio.sleep(15)
+        assert it.target_mib("a") == 12
+        assert (await it.runner.status()).by_hand_until_s == {}
+
+
+async def test_a_balloon_that_is_new_can_be_set_by_hand_before_a_round_has_seen_it(bench) -> None:
+    async with bench("a", policies=(wishing("p", a=8, b=8),), name="p", guard={"new_for_s": 0}, start=True) as it:
+        await asyncio.sleep(5)
+        added = BalloonSettings.model_validate({"name": "b", "transport": "in-process", "memory": "64MiB"})
+        (await it.life.fleet.add(added)).set_target(1024)
+        assert list((await it.runner.status()).by_hand_until_s) == ["b"]
+        await asyncio.sleep(60)
+        assert (it.target_mib("a"), it.target_mib("b")) == (8, 4)
+
+
+async def test_what_comes_again_with_an_old_target_was_not_set_by_hand(bench) -> None:
+    async with bench("a", policies=(wishing("p", a=8),), name="p", guard={"new_for_s": 0}, start=True) as it:
+        await asyncio.sleep(5)
+        again = it.life.service("a").settings
+        await it.life.keep()
+        await it.life.fleet.remove("a", force=True)
+        service = await it.life.fleet.add(again)
+        assert service.target_frames == 2048
+        assert (await it.runner.status()).by_hand_until_s == {}
 
 
 async def test_who_listens_is_told_of_a_choice_at_once(bench) -> None:

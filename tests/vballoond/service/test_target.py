@@ -10,7 +10,7 @@ from support.backend_rig import settled
 from support.fake_front_end import pfns
 from support.in_process_driver import DEFLATE, INFLATE, Driver, driven
 
-from vballoond.balloon.resize import STALL_AFTER_S, Outcome, Terms
+from vballoond.balloon.resize import STALL_AFTER_S, Author, Outcome, Terms
 from vballoond.events.log import EventLog
 from vballoond.offload import Offload
 from vballoond.service.balloon_service import BalloonService
@@ -207,6 +207,7 @@ async def test_a_target_that_is_clamped_is_told_and_kept() -> None:
         driver.load(INFLATE, DEFLATE)
         assert events.last("target-clamped") == {"target_bytes": 1 << 30, "limit_bytes": 16 << 20}
         assert (service.target_frames, moved) == (4096, [1])
+        assert [resize.by for resize in service.resizing] == [Author.DAEMON, Author.OPERATOR]
 
 
 class GatedOffload(Offload):

@@ -53,6 +53,10 @@ class ResizeView(Out):
     """A resize, from the target that was set until it was reached, or it was over for another reason."""
 
     id: int = Field(description="Counted for each balloon, from 1 in each process of the daemon.")
+    by: Literal["operator", "policy", "daemon"] = Field(
+        description="Who set the target. The daemon does where it cuts one to the guest's memory, gives everything "
+        "back, or goes on after a restart."
+    )
     target_bytes: int
     """What the balloon was to hold."""
 

@@ -5,15 +5,15 @@ from support.fake_daemon import DONE, FakeDaemon, balloon, resize
 
 
 async def test_resizes_are_a_table_the_newest_first(daemon: FakeDaemon, command) -> None:
-    history = {"name": "vm1", "resizes": [resize(id=2, stalled="it sleeps"), resize(**DONE)]}
+    history = {"name": "vm1", "resizes": [resize(id=2, stalled="it sleeps"), resize(**DONE, by="policy")]}
     daemon.says("GET", "/v1/balloons/vm1/resizes", history)
     shown = await command("resizes", "vm1")
     assert (shown.status, shown.err) == (0, "")
     header, newest, oldest = (line.split() for line in shown.out.splitlines())
-    assert header == ["ID", "STARTED", "FROM", "TARGET", "TOOK", "OUTCOME"]
+    assert header == ["ID", "STARTED", "FROM", "TARGET", "TOOK", "BY", "OUTCOME"]
     assert newest[0] == "2"
-    assert newest[-3:] == ["stalled:", "it", "sleeps"]
-    assert oldest[-3:] == ["4.0", "s", "done"]
+    assert newest[-4:] == ["operator", "stalled:", "it", "sleeps"]
+    assert oldest[-4:] == ["4.0", "s", "policy", "done"]
     assert json.loads((await command("resizes", "vm1", "--json")).out) == history
 
 
