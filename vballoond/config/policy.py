@@ -1,17 +1,37 @@
 """``[policy]``: who decides on the sizes of balloons, how often, and within which limits."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue
 
 from ..policy.guard.limits import Limits
+from ..policy.nesting import MAX_DEPTH, too_deep
 from .section import Section, Size
 
 _DEFAULT: Final = Limits()
 
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 Part = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+def _flat(settings: Any) -> Any:
+    if too_deep(settings):
+        raise ValueError(f"lists and tables nest more than {MAX_DEPTH} deep")
+    return settings
+
+
+def _finite(settings: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    try:
+        json.dumps(settings, allow_nan=False)
+    except ValueError:
+        raise ValueError("a number is nan or inf: only finite ones can be settings") from None
+    return settings
+
+
+OwnSettings = Annotated[dict[str, JsonValue], BeforeValidator(_flat), AfterValidator(_finite)]
+"""Of a policy, whatever it is: plain data, that can be kept, told and given to it. What it means the policy knows."""
 
 
 class GuardSettings(Section):
@@ -64,7 +84,7 @@ class PolicySettings(Section):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")] = "static"
     """Which one acts; one that is set through the API counts before this."""
 
-    settings: dict[str, Any] = Field(default_factory=dict)
+    settings: OwnSettings = Field(default_factory=dict)
     """Its own settings."""
 
     directory: Path | None = None

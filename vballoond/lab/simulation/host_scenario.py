@@ -18,7 +18,7 @@ from guest_driver.workload.scenario import Scenario as Workload
 from guest_driver.workload.scenario import ScenarioError, load_scenario, scheduled, shipped_scenarios
 from protocol.balloon.page_frames import FRAME_BYTES
 
-from ...config.policy import GuardSettings
+from ...config.policy import GuardSettings, OwnSettings
 from ...config.section import Size
 from ...errors import OperatorError
 from ...sizes import format_size
@@ -188,7 +188,7 @@ class HostScenario(_Table):
     reservation: tuple[Asked, ...] = ()
     guard: GuardSettings = GuardSettings()
     """As in the daemon's configuration, under ``[policy.guard]``."""
-    settings: Annotated[dict[str, dict[str, Any]], Field(max_length=100)] = {}
+    settings: Annotated[dict[str, OwnSettings], Field(max_length=100)] = {}
     """Of policies by name, where their defaults are for larger guests; what a command line gives comes before."""
     promise: Promise = Promise()
 
