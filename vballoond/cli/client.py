@@ -94,14 +94,13 @@ class Client:
     token: str | None = None
     timeout_s: float = TIMEOUT_S
 
-    def get(self, path: str) -> Answer:
-        """GET ``path``."""
-        return self._ask("GET", path, None, {}, self.timeout_s)
+    def get(self, path: str, wait_s: float | None = None) -> Answer:
+        """GET ``path``; wait for the outcome for ``wait_s`` at most where it is given."""
+        return self._ask("GET", path, None, _preference(wait_s), self.timeout_s + (wait_s or 0))
 
-    def post(self, path: str, body: dict[str, Any] | None = None, wait_s: float | None = None) -> Answer:
-        """POST ``body``, or nothing, to ``path``; wait for the outcome for ``wait_s`` at most where it is given."""
-        headers = {} if wait_s is None else {"Prefer": f"wait={wait_s:g}"}
-        return self._ask("POST", path, body, headers, self.timeout_s + (wait_s or 0))
+    def post(self, path: str, body: dict[str, Any] | None = None) -> Answer:
+        """POST ``body``, or nothing, to ``path``."""
+        return self._ask("POST", path, body, {}, self.timeout_s)
 
     def put(self, path: str, body: dict[str, Any]) -> Answer:
         """PUT ``body`` to ``path``."""
@@ -113,8 +112,7 @@ class Client:
 
     def patch(self, path: str, body: dict[str, Any], wait_s: float | None = None) -> Answer:
         """PATCH ``path``; wait for the outcome for ``wait_s`` at most where it is given."""
-        headers = {} if wait_s is None else {"Prefer": f"wait={wait_s:g}"}
-        return self._ask("PATCH", path, body, headers, self.timeout_s + (wait_s or 0))
+        return self._ask("PATCH", path, body, _preference(wait_s), self.timeout_s + (wait_s or 0))
 
     def stream(self, path: str, last_event_id: str = "") -> Stream:
         """GET ``path``, whose body goes on, behind the event that was seen last.
@@ -196,6 +194,11 @@ def json_object(text: bytes | str) -> dict[str, Any] | None:
     except ValueError:
         return None
     return value if isinstance(value, dict) else None
+
+
+def _preference(wait_s: float | None) -> dict[str, str]:
+    """Write how long to wait in whole milliseconds: a daemon does not read 1e-05."""
+    return {} if wait_s is None else {"Prefer": f"wait={round(wait_s, 3):g}"}
 
 
 def read_token_file(path: Path | None) -> str | None:

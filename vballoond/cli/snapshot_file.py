@@ -1,9 +1,10 @@
-"""A file to which whole lines are added, whatever happens meanwhile.
+"""A file to which whole lines are added, whatever happens meanwhile, and its last line.
 
 Rules of this file:
 
 * A line that could not be written as a whole, since the disk is full or the process was killed, is taken back: at once,
   or when the file is opened next.
+* Whoever reads may have named anything: what never ends, and what nobody writes into. Neither takes time or memory.
 """
 
 import os
@@ -12,7 +13,13 @@ import sys
 from pathlib import Path
 from typing import Final, Self
 
+MAX_LINE_BYTES: Final = 20_000_000
+"""The API takes no longer one."""
 _PIECE: Final = 1 << 16
+
+
+class TooLongError(ValueError):
+    """There is no last line within :data:`MAX_LINE_BYTES`."""
 
 
 class SnapshotFile:
@@ -65,3 +72,30 @@ class SnapshotFile:
                 return size - (at - length + newline + 1)
             at -= length
         return size
+
+
+def last_line(path: Path) -> bytes:
+    """Return the last line that is not blank, whole or cut off; b"" if there is none.
+
+    Raises:
+        TooLongError: It is longer than any snapshot, or no file's and far from the beginning.
+        OSError: It cannot be read.
+    """
+    with open(path, "rb", opener=_open_at_once) as file:
+        status = os.fstat(file.fileno())
+        has_end = stat.S_ISREG(status.st_mode)
+        if has_end:
+            file.seek(max(0, status.st_size - MAX_LINE_BYTES - 1))
+        text = file.read(MAX_LINE_BYTES + 1)
+    _, newline, line = text.rstrip().rpartition(b"\n")
+    if len(text) > MAX_LINE_BYTES and not (has_end and newline):
+        most = f"{MAX_LINE_BYTES // 1_000_000} MB"
+        raise TooLongError(f"{path} has no last line within {most}, and no snapshot is longer than that")
+    return line
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open what may be a FIFO: one that nobody writes into is empty, another is waited for."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    os.set_blocking(descriptor, True)
+    return descriptor

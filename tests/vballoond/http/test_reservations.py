@@ -55,6 +55,19 @@ async def test_one_that_is_not_there_is_said_to_be_so(api, number: str) -> None:
         await api.refused(method, f"{RESERVATIONS}/{number}{rest}", 404, "no-such-reservation")
 
 
+@pytest.mark.parametrize("purpose", ["vm7\n8", "\x1b[31mvm7", "\x9b31m", "a\u202eb", "tab\t"])
+async def test_a_purpose_that_could_not_be_printed_as_it_is_is_refused(api, purpose: str) -> None:
+    body = {"bytes": MIB, "purpose": purpose}
+    problem = await api.refused("POST", RESERVATIONS, 422, "invalid-purpose", json=body)
+    assert problem["detail"] == f"purpose is {purpose!r}, not one line that can be read"
+    assert (await api.get(RESERVATIONS))["reservations"] == []
+
+
+async def test_a_purpose_is_a_line_in_any_language(api) -> None:
+    made = await reserve(api, {"bytes": MIB, "purpose": "für vm7, 第七 🎈"})
+    assert made["purpose"] == "für vm7, 第七 🎈"
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [
@@ -62,6 +75,7 @@ async def test_one_that_is_not_there_is_said_to_be_so(api, number: str) -> None:
         ({"bytes": "2GiB"}, 400),
         ({"bytes": MIB, "within": 3}, 400),
         ({"bytes": MIB, "purpose": "x" * 201}, 400),
+        ({"bytes": MIB, "purpose": "\ud800"}, 400),
         ({"bytes": 0}, 422),
         ({"bytes": -1}, 422),
         ({"bytes": 1 << 80}, 422),

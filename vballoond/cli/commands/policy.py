@@ -13,6 +13,7 @@ from ..completion import complete_policies
 from ..options import Api, Json, OptionalName, TokenFile, client_of
 from ..output import console, print_json, say
 from ..policy_tables import print_available, print_plan, print_policy, print_rounds
+from ..snapshot_file import TooLongError, last_line
 
 app = typer.Typer(no_args_is_help=False, help="Who decides on the sizes of balloons, what was decided, and why.")
 
@@ -81,6 +82,9 @@ def shadow(
     as_json: Json = False,
 ) -> None:
     """Have a policy asked beside the acting one, without being heard: 'vballoond policy' shows where they differ."""
+    if name is None and settings:
+        right = "'vballoond policy shadow NAME -s KEY=VALUE'; without any -s nobody is in shadow"
+        raise typer.BadParameter(f"name the policy that is to have the settings: {right}", param_hint="NAME")
     chosen = None if name is None else {"name": name, "settings": parse_settings(settings)}
     _change({"shadow": chosen}, api, token_file, as_json=as_json)
 
@@ -105,7 +109,7 @@ def plan(
     if settings:
         body["settings"] = parse_settings(settings)
     if snapshot is not None:
-        body["snapshot"] = _last_line(snapshot)
+        body["snapshot"] = _last_snapshot(snapshot)
     answer = _asking(lambda: client_of(api, token_file).post(f"{_PATH}/plan", body).json("name", "decisions"))
     if as_json:
         print_json(answer)
@@ -178,9 +182,15 @@ def _asking(ask: Any) -> Any:
         raise ClientError(str(error), steps[error.code]) from error
 
 
-def _last_line(path: Path) -> Any:
-    lines = [line for line in path.read_text("utf-8").splitlines() if line.strip()]
+def _last_snapshot(path: Path) -> Any:
     try:
-        return json.loads(lines[-1])
-    except (IndexError, ValueError) as error:
-        raise ClientError(f"{path} has no snapshot in its last line", "'vballoond record FILE' writes one") from error
+        return json.loads(last_line(path))
+    except OSError as error:
+        raise ClientError(f"{path}: {error.strerror or error}", _RECORD) from error
+    except TooLongError as error:
+        raise ClientError(str(error), _RECORD) from error
+    except (ValueError, RecursionError) as error:
+        raise ClientError(f"{path} has no snapshot in its last line", _RECORD) from error
+
+
+_RECORD: Final = "'vballoond record FILE' writes one"

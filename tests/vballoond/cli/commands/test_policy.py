@@ -1,4 +1,5 @@
 import json
+import os
 from typing import Any
 
 import pytest
@@ -98,6 +99,12 @@ async def test_a_shadow_is_set_and_taken_away(daemon: FakeDaemon, command) -> No
     ]
 
 
+async def test_settings_without_the_policy_that_has_them_are_wrong_usage(daemon: FakeDaemon, command) -> None:
+    refused = await command("policy", "shadow", "-s", "part=0.5")
+    assert (refused.status, refused.out, daemon.asked) == (2, "", [])
+    assert "name the policy that is to have the settings: 'vballoond policy shadow NAME -s KEY=VALUE'" in refused.err
+
+
 @pytest.mark.parametrize("setting", ["samples", "=3"])
 async def test_a_setting_that_is_none_is_wrong_usage(daemon: FakeDaemon, command, setting: str) -> None:
     refused = await command("policy", "set", "watermark", "-s", setting)
@@ -129,8 +136,32 @@ async def test_a_plan_is_shown(daemon: FakeDaemon, command, tmp_path) -> None:
     record.write_text('{"now_s": 1}\n{"now_s": 2}\n\n')
     assert json.loads((await command("policy", "plan", "--snapshot", record, "--json")).out) == answer
     assert [asked[2] for asked in daemon.asked] == [{"name": "mine", "settings": {"a": 1}}, {"snapshot": {"now_s": 2}}]
-    record.write_text("")
-    assert (await command("policy", "plan", "--snapshot", record)).status == 1
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\n \n", b"\x7fELF\x02\xc3\x28", b"{}\n\xff\xfe", b"[" * 100_000], ids=lambda content: content[:4]
+)
+async def test_a_file_without_a_snapshot_at_its_end_is_said_to_be_so(
+    daemon: FakeDaemon, command, tmp_path, content: bytes
+) -> None:
+    record = tmp_path / "views.jsonl"
+    record.write_bytes(content)
+    await refused_snapshot(daemon, command, record, f"{record} has no snapshot in its last line")
+
+
+async def test_a_path_that_is_no_file_neither_hangs_nor_fills_memory(daemon: FakeDaemon, command, tmp_path) -> None:
+    os.mkfifo(fifo := tmp_path / "fifo")
+    await refused_snapshot(daemon, command, fifo, f"{fifo} has no snapshot in its last line")
+    await refused_snapshot(daemon, command, tmp_path, f"{tmp_path}: Is a directory")
+    await refused_snapshot(daemon, command, tmp_path / "none", f"{tmp_path}/none: No such file or directory")
+    endless = "/dev/zero has no last line within 20 MB, and no snapshot is longer than that"
+    await refused_snapshot(daemon, command, "/dev/zero", endless)
+
+
+async def refused_snapshot(daemon: FakeDaemon, command, path: object, why: str) -> None:
+    refused = await command("policy", "plan", "--snapshot", path)
+    assert (refused.status, refused.out, daemon.asked) == (1, "", [])
+    assert refused.err.splitlines()[0] == f"vballoond: {why}"
 
 
 async def test_a_plan_that_moves_nothing_says_so(daemon: FakeDaemon, command) -> None:

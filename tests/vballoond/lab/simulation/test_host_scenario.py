@@ -52,7 +52,7 @@ def test_other_load_of_the_host_rises_in_its_ramp_and_ends() -> None:
             SMALL + '[[reservation]]\nat_s = 1\nsize = "1GiB"\nwithin_s = 1',
             "a reservation of 1 GiB cannot be: the host has 88",
         ),
-        (SMALL + "[settings.watermark]\nsince = 07:30:00", "settings.watermark.since: input was not a valid JSON value"),
+        (SMALL + "[settings.watermark]\nsince = 07:30:00", "settings.watermark.since: input was not a valid JSON"),
         ("summary =", "scenario small: Invalid value"),
     ],
 )
