@@ -129,7 +129,7 @@ class Daemon:
             await self.fleet.open(configured, sort_out(inherited), added, again=again)
             await self._configuration.keep(self._settings)
             await self._at_run_time.keep()
-            self.policies.start(again=again)
+            self.policies.start()
             self._stack.push_async_callback(self.policies.close)
             self._stack.push_async_callback(self._site.close)
             await self._site.serve(self._make_app, self.offload)
@@ -158,7 +158,10 @@ class Daemon:
         return problems
 
     async def remember(self) -> None:
-        """Return once what is set now is on disk, or cannot be: ``disk.problem`` says."""
+        """Return once what is set now is kept, and on disk or cannot be: ``disk.problem`` says."""
+        await self.policies.keep_what_was_set()
+
+    async def _write_down(self) -> None:
         await self.disk.keep(replace(self.fleet.kept(), **self._kept_beside))
 
     @property
@@ -266,7 +269,7 @@ class Daemon:
             read_host=self._read_host,
             make_scripts=self._make_scripts,
             keep=lambda kept: keep_policy(kept, self._holder),
-            remember=self.remember,
+            remember=self._write_down,
         )
 
     async def _listen(self, left_fd: int | None, *, again: bool) -> None:

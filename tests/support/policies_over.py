@@ -26,8 +26,9 @@ async def policies_over(balloons: Any, *policies: type[Policy]) -> AsyncIterator
         read_host=PolicyHost().read,
         make_scripts=lambda _: ScriptsHere(*policies),
     )
-    runner._lookout.guests.know_all()
     balloons.driver.load(INFLATE, DEFLATE)
+    for service in balloons.registry:
+        service.driven_since_s = float("-inf")
     try:
         yield runner
     finally:

@@ -1,10 +1,13 @@
 """Policies asked in the test's own process: no process, no waiting, and time can be virtual."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from support.policy_views import MIB
+
 from vballoond.errors import OperatorError, PolicyError
-from vballoond.policy import Plan, Policy, View
+from vballoond.policy import Plan, Policy, View, Wish
 from vballoond.policy.asking import ask
 from vballoond.policy.discover import Found, built_in
 from vballoond.policy.plan import plan_json
@@ -41,6 +44,7 @@ class ScriptsHere:
         self.stamps: dict[str, tuple[int, int, int]] = {}
         self.problems: dict[str, str] = {}
         self.closed = False
+        self.restarts = 0
         for each in policies:
             self.add(each)
 
@@ -62,6 +66,9 @@ class ScriptsHere:
         self.views.append(shown)
         return plan_json(ask(found, shown, check_settings(found.policy, settings)))
 
+    async def restart(self) -> None:
+        self.restarts += 1
+
     async def close(self) -> None:
         self.closed = True
 
@@ -69,6 +76,31 @@ class ScriptsHere:
         if name not in self._found:
             raise OperatorError(f"there is no policy {name!r}", status=422, code="no-such-policy")
         return self._found[name]
+
+
+class Thinking:
+    """Has a policy think until it may answer."""
+
+    def __init__(self, scripts: ScriptsHere, name: str) -> None:
+        self.may_answer = asyncio.Event()
+        self.asked = asyncio.Event()
+        answer = scripts.plan
+
+        async def plan(asked: str, *more) -> bytes:
+            if asked == name:
+                self.asked.set()
+                await self.may_answer.wait()
+            return await answer(asked, *more)
+
+        scripts.plan = plan
+
+
+def wishing(name: str, **mib: float) -> type[Policy]:
+    """Return a policy that always wishes the same."""
+    return policy(
+        name,
+        lambda _: Plan(tuple(Wish(guest, int(size * MIB), f"{name} says so") for guest, size in mib.items())),
+    )
 
 
 def fails(message: str) -> Callable[[View], Plan]:

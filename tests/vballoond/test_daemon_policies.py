@@ -112,6 +112,20 @@ async def test_who_acts_what_it_remembers_and_reservations_outlive_the_process(s
     successor.close()
 
 
+async def test_what_is_set_by_hand_is_known_to_the_next_process_though_no_round_saw_it(sections) -> None:
+    holder = FakeHolder()
+    async with running(sections, holder) as (_, api):
+        await choose(api, {"name": "four"})
+        assert (await api.ask("PATCH", "/v1/balloons/g", json={"target_mib": 2})).status == 202
+        successor = holder.successor()
+    async with running(sections, successor) as (daemon, api):
+        assert [each["balloon"] for each in (await api.get("/v1/policy"))["left_alone"]] == ["g"]
+        await daemon.policies.round()
+        assert (await api.get("/v1/balloons/g"))["target_bytes"] == 2 << 20
+    holder.close()
+    successor.close()
+
+
 async def test_it_outlives_the_machine_with_a_state_directory(sections) -> None:
     async with running(sections) as (daemon, api):
         await choose(api, {"name": "four"})

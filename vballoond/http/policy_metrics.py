@@ -21,7 +21,6 @@ from prometheus_client.core import (
 
 from ..policy.reservations import Reservation, State
 from ..runner.runner import PolicyRunner
-from ..runner.tally import Tally
 from ..service.balloon_service import BalloonService
 
 _STATES: Final = get_args(State)
@@ -33,7 +32,7 @@ def policy_metrics(policies: PolicyRunner, services: Iterable[BalloonService]) -
     """Yield what there is to be told of ``policies``, and of their wishes for ``services``."""
     yield from _at_work(policies)
     yield from _rounds(policies)
-    yield from _outcome(policies.tally)
+    yield from _outcome(policies)
     yield _wishes(policies, services)
     yield from _reservations(policies.desk.book.reservations)
     yield _ended(policies.desk.ended)
@@ -71,7 +70,8 @@ def _rounds(policies: PolicyRunner) -> Iterator[Metric]:
     yield from (rounds, failed, took, last)
 
 
-def _outcome(tally: Tally) -> Iterator[Metric]:
+def _outcome(policies: PolicyRunner) -> Iterator[Metric]:
+    tally = policies.tally
     orders = CounterMetricFamily(
         "vballoond_policy_orders", "Targets that rounds raised (inflate) or lowered (deflate).", labels=["direction"]
     )
@@ -81,16 +81,21 @@ def _outcome(tally: Tally) -> Iterator[Metric]:
         "vballoond_policy_alerts", "What people should know by the newest round.", labels=["level"]
     )
     for level in _LEVELS:
-        alerts.add_metric([level], tally.alerts[level])
+        alerts.add_metric([level], tally.alerts[level] if _is_of_who_acts(policies) else 0)
     yield from (orders, alerts)
+
+
+def _is_of_who_acts(policies: PolicyRunner) -> bool:
+    """Whether the newest round is of the policy that acts now: one that is never asked has no rounds."""
+    acting, _ = policies.at_work
+    return policies.tally.newest_by == acting.name
 
 
 def _wishes(policies: PolicyRunner, services: Iterable[BalloonService]) -> Metric:
     family = GaugeMetricFamily(
         "vballoond_policy_wished_bytes", "What the acting policy wishes the balloon to hold.", labels=["vm"]
     )
-    acting, _ = policies.at_work
-    wished = policies.tally.wished_bytes if policies.tally.wished_by == acting.name else {}
+    wished = policies.tally.wished_bytes if _is_of_who_acts(policies) else {}
     for service in services:
         if service.settings.name in wished:
             family.add_metric([service.settings.name], wished[service.settings.name])

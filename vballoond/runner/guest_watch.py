@@ -32,7 +32,6 @@ _AT_A_TIME: Final = 16
 class _Seen:
     at_s: float
     migrated_frames: int
-    driven_since_s: float | None
 
 
 class GuestWatch:
@@ -45,35 +44,20 @@ class GuestWatch:
     def __init__(self, new_for_s: float) -> None:
         self.new_for_s = new_for_s
         self._seen: dict[str, _Seen] = {}
-        self._known_from_before = False
-
-    def know_all(self) -> None:
-        """Guests whose driver is there when they are looked at first have been there for long."""
-        self._known_from_before = True
 
     async def guests(self, services: Sequence[BalloonService], now_s: float, *, keep: bool) -> tuple[GuestView, ...]:
         """Return how the balloons are now; ``keep`` has the rates of the next look begin here."""
-        seen = {service.settings.name: self._see(service, now_s) for service in services}
+        seen = {it.settings.name: _Seen(now_s, it.device.counters.migrated_frames) for it in services}
         views = []
         for number, service in enumerate(services, 1):
-            views.append(self._view(service, seen[service.settings.name], now_s))
+            views.append(self._view(service, seen[service.settings.name]))
             if number % _AT_A_TIME == 0:
                 await asyncio.sleep(0)
         if keep:
             self._seen = seen
-            self._known_from_before = False
         return tuple(views)
 
-    def _see(self, service: BalloonService, now_s: float) -> _Seen:
-        before = self._seen.get(service.settings.name)
-        driven_since_s = before.driven_since_s if before is not None else None
-        if service.state_name == "waiting" or not service.memory.size_bytes:
-            driven_since_s = None
-        elif driven_since_s is None:
-            driven_since_s = float("-inf") if before is None and self._known_from_before else now_s
-        return _Seen(now_s, service.device.counters.migrated_frames, driven_since_s)
-
-    def _view(self, service: BalloonService, seen: _Seen, now_s: float) -> GuestView:
+    def _view(self, service: BalloonService, seen: _Seen) -> GuestView:
         settings, memory_bytes = service.settings, service.memory.size_bytes
         most_bytes = memory_bytes - memory_bytes // _KEPT_PARTS if settings.max is None else settings.max
         max_bytes = min(memory_bytes, most_bytes)
@@ -90,7 +74,7 @@ class GuestWatch:
             migrated_frames_per_s=self._migrated_frames_per_s(service, seen),
             shares=settings.shares,
             priority=settings.priority,
-            state=self._state(service, seen, now_s),
+            state=self._state(service),
         )
 
     def _migrated_frames_per_s(self, service: BalloonService, seen: _Seen) -> float:
@@ -99,12 +83,12 @@ class GuestWatch:
             return 0.0
         return max(0, seen.migrated_frames - before.migrated_frames) / (seen.at_s - before.at_s)
 
-    def _state(self, service: BalloonService, seen: _Seen, now_s: float) -> Responsiveness:
-        if seen.driven_since_s is None:
+    def _state(self, service: BalloonService) -> Responsiveness:
+        if service.driven_since_s is None or not service.memory.size_bytes:
             return "new"
         if service.state_name in {"paused", "broken"}:
             return "broken" if service.state_name == "broken" else "paused"
-        if now_s - seen.driven_since_s < self.new_for_s:
+        if service.clock.monotonic_s() - service.driven_since_s < self.new_for_s:
             return "new"
         stall = service.target.stall()
         if stall is None or stall.code == "guest-out-of-memory":

@@ -8,6 +8,7 @@ Rules of this file:
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import takewhile
 from typing import Final, NamedTuple
 
@@ -15,6 +16,7 @@ from protocol.balloon.page_frames import FRAME_BYTES
 
 from ..balloon.resize import Author, Terms
 from ..policy.guard.decision import Change, Decision
+from ..policy.guard.state import GuardState
 from ..policy.plan import Plan, Wish
 from ..policy.view import View
 from ..service.balloon_service import BalloonService
@@ -36,7 +38,7 @@ class Hands:
     """
 
     def __init__(self, until_s: Mapping[str, float] | None = None) -> None:
-        self._until_s: Final = dict(until_s or {})
+        self._until_s = dict(until_s or {})
         self._seen: dict[str, _Seen] = {}
 
     def know(self, services: Iterable[BalloonService]) -> None:
@@ -46,10 +48,15 @@ class Hands:
     def look(self, services: Iterable[BalloonService], now_s: float, by_hand_s: float) -> None:
         """Look for targets that somebody has set since the last look."""
         services = list(services)
-        self._until_s.update({it.settings.name: now_s + by_hand_s for it in services if self._touched(it)})
+        until_s = self._until_s | {it.settings.name: now_s + by_hand_s for it in services if self._touched(it)}
+        there = {it.settings.name for it in services if not self._begun_anew(it)}
+        self._until_s = {name: at_s for name, at_s in until_s.items() if name in there and at_s > now_s}
         self.know(services)
-        for name in [name for name, until_s in self._until_s.items() if until_s <= now_s]:
-            del self._until_s[name]
+
+    def _begun_anew(self, service: BalloonService) -> bool:
+        """Whether it is another balloon than the one of its name before, and has not even an old target."""
+        seen = self._seen.get(service.settings.name)
+        return seen is not None and seen.service is not service and not _newest(service)
 
     def _touched(self, service: BalloonService) -> bool:
         seen = self._seen.get(service.settings.name)
@@ -66,7 +73,7 @@ class Hands:
 
     def let_go(self, services: Iterable[BalloonService]) -> None:
         """Leave nothing alone any more, whatever was set until now: somebody has chosen who decides from now on."""
-        self._until_s.clear()
+        self._until_s = {}
         self.know(services)
 
     @property
@@ -78,6 +85,14 @@ class Hands:
         """Return ``plan`` without wishes for those that are left alone."""
         wishes = tuple(wish for wish in plan.wishes if wish.guest not in self._until_s)
         return Plan(wishes, plan.reserves, plan.alerts, plan.memory)
+
+    def without_orders(self, state: GuardState) -> GuardState:
+        """Return ``state`` without what the guard ordered of those that are left alone: it would take that back."""
+        guests = {
+            name: replace(record, ordered_bytes=None) if name in self._until_s else record
+            for name, record in state.guests.items()
+        }
+        return replace(state, guests=guests)
 
     def explain(self, plan: Plan, view: View) -> tuple[Decision, ...]:
         """Return what became of the wishes for those that are left alone: nothing."""

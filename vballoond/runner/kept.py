@@ -67,6 +67,10 @@ class Kept(BaseModel):
             return self.active.acting
         return Acting(settings.name, settings.settings)
 
+    def hands_under(self, settings: PolicySettings) -> dict[str, float]:
+        """Return what is left alone, and until when: nothing any more where the configuration names another policy."""
+        return self.by_hand_until_s if self.configured == configured(settings) else {}
+
 
 def configured(settings: PolicySettings) -> dict[str, JsonValue]:
     """Return what the configuration says of who acts."""

@@ -4,7 +4,9 @@ Rules of this file:
 
 * A policy that has no plan changes nothing: the targets stay, and what it did wrong is told once.
 * What a policy returned is for the snapshot that it was shown. What was set by hand meanwhile is not touched.
-* A policy in shadow is asked about the same snapshot after the acting one; what it wishes is kept, and not heard.
+* A policy in shadow is asked about the same snapshot after the acting one; what it wishes is kept, and not heard. The
+  guard judges both by what it knew before the round.
+* Whoever is chosen acts at once: a round that is under way then comes to nothing, however long its script still thinks.
 """
 
 from dataclasses import dataclass, replace
@@ -75,6 +77,7 @@ class Rounds:
         self.by_hand_s = 0.0
         self.acting = Acting(STATIC)
         self.shadow: Acting | None = None
+        self._choices = 0
         self.known = Known()
         self.differences: tuple[Difference, ...] = ()
         """What the one in shadow wished otherwise in the newest round."""
@@ -98,7 +101,11 @@ class Rounds:
 
     async def look_for_policies(self) -> Known:
         """See which policies there are, and tell what cannot be loaded."""
-        before, self.known = self.known, await self.scripts.look()
+        scripts = self.scripts
+        known = await scripts.look()
+        if scripts is not self.scripts:
+            return await self.look_for_policies()
+        before, self.known = self.known, known
         for origin, problem in self.known.problems.items():
             if before.problems.get(origin) != problem:
                 structlog.get_logger().error("policy not loaded", origin=origin, reason=problem)
@@ -106,6 +113,17 @@ class Rounds:
         self.acting = self.acting.known_by(self.known)
         self.shadow = self.shadow.known_by(self.known) if self.shadow is not None else None
         return self.known
+
+    def choose(self, acting: Acting, shadow: Acting | None) -> None:
+        """Have ``acting`` act from now on, and ``shadow`` be in shadow."""
+        self._choices += 1
+        if shadow is not self.shadow:
+            self.differences = ()
+        self.acting, self.shadow = acting, shadow
+
+    def rest(self) -> None:
+        """Nobody decides for now: what the guard knew of guests will be of no use later."""
+        self._state = None
 
     async def snapshot(self, *, keep: bool = False) -> View:
         """Return a snapshot of now, as the acting policy would be shown it."""
@@ -119,16 +137,19 @@ class Rounds:
 
     async def round(self) -> bool:
         """Do a round of whoever acts, and of whoever is in shadow; say whether a target was set."""
+        choices = self._choices
         self._hands.look(self._registry, self.now_s, self.by_hand_s)
         view = await self._lookout.view(self.now_s, keep=True)
         shown = await self._show(view, self._known_state(view))
         alerts = shown.alerts
         if self._desk.step(shown.view):
             shown = await self._show(shown.view, shown.state)
-        view, self._state = shown.view, shown.state
+        view, state = shown.view, self._hands.without_orders(shown.state)
         asked = await self._ask(self.acting, view)
-        self.acting = asked.acting
-        decisions = await self._decide(view, asked.plan) if asked.plan is not None else None
+        decisions = await self._decide(view, asked.plan, state) if asked.plan is not None else None
+        if choices != self._choices:
+            return False
+        self.acting, self._state = asked.acting, state
         ordered = self._carry_out(decisions.orders) if decisions is not None else False
         if decisions is not None:
             self._state, alerts = decisions.state, (*decisions.alerts, *alerts)
@@ -137,7 +158,7 @@ class Rounds:
         if not self.acting.idle or asked.error is not None:
             await self._record(view, asked, decisions, shadow=False)
         if self.shadow is not None:
-            await self._in_shadow(view, asked.plan or Plan())
+            await self._in_shadow(view, asked.plan or Plan(), state)
         return ordered
 
     async def dry(self, asking: Acting, snapshot: View | None) -> tuple[View, Decisions]:
@@ -155,6 +176,8 @@ class Rounds:
             view, state = replace(shown.view, host=snapshot.host), shown.state
             asking = replace(asking, memory=snapshot.memory)
         plan = await self._plan(asking, view)
+        if snapshot is None and asking.name == self.acting.name:
+            return view, await self._decide(view, plan, self._hands.without_orders(state))
         return view, await self._offload.run(guard, view, plan, state, limits)
 
     async def _show(self, view: View, state: GuardState) -> Shown:
@@ -163,15 +186,19 @@ class Rounds:
     def _known_state(self, view: View) -> GuardState:
         return self._state if self._state is not None else GuardState.knowing(view)
 
-    async def _in_shadow(self, view: View, acting_plan: Plan) -> None:
+    async def _in_shadow(self, view: View, acting_plan: Plan, state: GuardState) -> None:
         assert self.shadow is not None
+        choices = self._choices
         asked = await self._ask(self.shadow, view)
-        self.shadow = asked.acting
-        self.tally.shadowed(asked, view.now_s)
         decisions = None
         if asked.plan is not None:
+            decisions = await self._offload.run(guard, view, asked.plan, state, self._lookout.limits)
+        if choices != self._choices:
+            return
+        self.shadow = asked.acting
+        self.tally.shadowed(asked, view.now_s)
+        if asked.plan is not None:
             self.differences = compare(view, acting_plan, asked.plan)
-            decisions = await self._offload.run(guard, view, asked.plan, self._known_state(view), self._lookout.limits)
         self._tell(asked, None, (), ordered=False)
         await self._record(view, asked, decisions, shadow=True)
 
@@ -197,13 +224,12 @@ class Rounds:
         try:
             return await self._offload.run(read_plan, returned, view)
         except PolicyError as error:
-            await self.scripts.close()  # where it was asked, the same was checked: that process is not what it was
+            await self.scripts.restart()  # where it was asked, the same was checked: that process is not what it was
             raise PolicyError(f"policy {acting.name!r}: {error}") from error
 
-    async def _decide(self, view: View, plan: Plan) -> Decisions:
+    async def _decide(self, view: View, plan: Plan, state: GuardState) -> Decisions:
         free = self._hands.without(plan)
-        assert self._state is not None
-        decisions = await self._offload.run(guard, view, free, self._state, self._lookout.limits)
+        decisions = await self._offload.run(guard, view, free, state, self._lookout.limits)
         explained = (*decisions.explanations, *self._hands.explain(plan, view))
         return replace(decisions, explanations=explained)
 

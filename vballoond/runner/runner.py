@@ -2,8 +2,8 @@
 
 Rules of this file:
 
-* Everything that changes who acts, and each round, is under one lock. Reservations are not: asking for one waits for no
-  script.
+* Nobody waits for a script but who asks about it: whoever chooses another one, or asks for memory, does not. A round
+  that is under way then comes to nothing.
 * While nobody but ``static`` acts there are no rounds, and nothing is looked at but open reservations.
 """
 
@@ -21,6 +21,7 @@ from ..events.log import EventLog
 from ..offload import Offload
 from ..policy.comparing import Difference
 from ..policy.decision_log import DecisionLog
+from ..policy.discover import built_in
 from ..policy.guard.decision import Decisions
 from ..policy.reservations import Reservation
 from ..policy.view import View
@@ -40,6 +41,9 @@ from .tally import Tally
 
 STEP_S: Final = 1.0
 """How often open reservations are looked at."""
+
+_OF_THE_PROCESS: Final = ("directory", "time_limit_s", "memory_limit")
+"""Settings that another process for scripts is needed for."""
 
 MakeScripts = Callable[[PolicySettings], Scripts]
 
@@ -95,7 +99,7 @@ class PolicyRunner:
         self._registry: Final = registry
         self._make_scripts: Final = make_scripts
         self._events: Final = events
-        self._hands: Final = Hands(left.by_hand_until_s)
+        self._hands: Final = Hands(left.hands_under(settings))
         self._lookout: Final = Lookout(lambda: registry, offload, read_host, settings)
         self.desk: Final = Desk(left.book, lambda it: events.publish("reservation", reservation=reservation_report(it)))
         scripts = make_scripts(settings)
@@ -105,17 +109,14 @@ class PolicyRunner:
         self._rounds.by_hand_s = settings.by_hand_s
         self._rounds.acting = left.active_under(settings)
         self._rounds.shadow = left.shadow.acting if left.shadow is not None else None
-        self._changing: Final = asyncio.Lock()
         self._hurry: Final = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._keeping: Final = Keeping(self.kept(), keep, remember, clock.monotonic_s)
+        self._keeping: Final = Keeping(self.kept, keep, remember, clock.monotonic_s)
 
     # In time.
 
-    def start(self, *, again: bool = False) -> None:
-        """Begin, in a task of the running event loop. ``again``: guests of an earlier process are there."""
-        if again:
-            self._lookout.guests.know_all()
+    def start(self) -> None:
+        """Begin, in a task of the running event loop."""
         self._hands.know(self._registry)
         self._hurry.set()
         self._task = asyncio.get_running_loop().create_task(self._run(), name="policy")
@@ -125,21 +126,22 @@ class PolicyRunner:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+            await self.keep_what_was_set()
             self._task = None
-            await self._keeping.remember()
         await self._rounds.scripts.close()
 
     async def round(self) -> None:
         """Do a round now."""
-        async with self._changing:
-            rounds = self._rounds
-            busy = not rounds.acting.idle or rounds.shadow is not None
-            if busy or self._settings.directory is not None:
-                await rounds.look_for_policies()
-            moved = await rounds.round() if busy else False
-            if not busy and self.desk.open:
+        rounds = self._rounds
+        busy = not rounds.acting.idle or rounds.shadow is not None
+        if busy or self._settings.directory is not None:
+            await rounds.look_for_policies()
+        moved = await rounds.round() if busy else False
+        if not busy:
+            rounds.rest()
+            if self.desk.open:
                 await rounds.step()
-            await self._keep_what_is_known(moved=moved)
+        await self._keeping.keep(moved=moved)
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -157,7 +159,7 @@ class PolicyRunner:
                     due_s = loop.time() + self._settings.interval_s
                     await self.round()
                 elif self.desk.open and await self._rounds.step():
-                    await self._keep_what_is_known()
+                    await self._keeping.keep()
             except Exception:  # noqa: BLE001 (a defect: balloons stay as they are, and the next round may do better)
                 structlog.get_logger().exception("policy round not done")
 
@@ -174,27 +176,31 @@ class PolicyRunner:
             by_hand_until_s=dict(self._hands.until_s),
         )
 
+    async def keep_what_was_set(self) -> None:
+        """Somebody has set something, a target perhaps: have it kept, and that it was set by hand."""
+        if self._task is not None:  # before, not all balloons are there
+            self._look_at_hands()
+        await self._keeping.keep(moved=True)
+
+    def _look_at_hands(self) -> None:
+        self._hands.look(self._registry, self._rounds.now_s, self._rounds.by_hand_s)
+
     async def follow(self, settings: PolicySettings) -> list[str]:
         """Take another configuration; return what was done, for people."""
         if settings == self._settings:
             return []
-        async with self._changing:
-            before, self._settings = self._settings, settings
-            self._lookout.follow(settings)
-            self._rounds.by_hand_s = settings.by_hand_s
-            process = ("directory", "time_limit_s", "memory_limit")
-            if any(getattr(before, key) != getattr(settings, key) for key in process):
-                await self._rounds.scripts.close()
-                self._rounds.scripts = self._make_scripts(settings)
-            if configured(before) != configured(settings):
-                self._rounds.acting = Acting(settings.name, settings.settings)
-                self._hands.let_go(self._registry)
-            await self._keep_what_is_known()
+        before, self._settings = self._settings, settings
+        self._lookout.follow(settings)
+        self._rounds.by_hand_s = settings.by_hand_s
+        if configured(before) != configured(settings):
+            self._rounds.choose(Acting(settings.name, settings.settings), self._rounds.shadow)
+            self._hands.let_go(self._registry)
+        if any(getattr(before, key) != getattr(settings, key) for key in _OF_THE_PROCESS):
+            old, self._rounds.scripts = self._rounds.scripts, self._make_scripts(settings)
+            await old.close()
+        await self._keeping.keep()
         self._hurry.set()
         return [f"policy {self._rounds.acting.name!r} acts under other settings"]
-
-    async def _keep_what_is_known(self, *, moved: bool = False) -> None:
-        await self._keeping.keep(self.kept(), moved=moved)
 
     # For the API.
 
@@ -224,7 +230,7 @@ class PolicyRunner:
         known = rounds.known
         if not known.policies:  # later ones are seen by rounds: nobody who only asks is to wait for a script
             known = await rounds.look_for_policies()
-        self._hands.look(self._registry, rounds.now_s, rounds.by_hand_s)
+        self._look_at_hands()
         return Status(rounds.acting, rounds.shadow, known, rounds.differences, dict(self._hands.until_s))
 
     async def choose(self, acting: Acting | None, shadow: Acting | None, *, change_shadow: bool) -> None:
@@ -236,13 +242,11 @@ class PolicyRunner:
         """
         acting = await self._settled(acting) if acting is not None else None
         shadow = await self._settled(shadow) if shadow is not None else None
-        async with self._changing:
-            if acting is not None:
-                self._rounds.acting = acting
-                self._hands.let_go(self._registry)
-            if change_shadow:
-                self._rounds.shadow, self._rounds.differences = shadow, ()
-            await self._keep_what_is_known()
+        rounds = self._rounds
+        rounds.choose(acting or rounds.acting, shadow if change_shadow else rounds.shadow)
+        if acting is not None:
+            self._hands.let_go(self._registry)
+        await self._keeping.keep()
         self._events.publish("policy", **round_report(self._rounds.acting.name, (), (), None))
         self._hurry.set()
 
@@ -256,6 +260,7 @@ class PolicyRunner:
         acting = self._rounds.acting
         asking = acting if name in {None, acting.name} and given is None else Acting(name or acting.name, given or {})
         settled = await self._settled(asking)
+        self._look_at_hands()
         view, decisions = await self._rounds.dry(settled, snapshot)
         return Dry(settled, view, decisions)
 
@@ -271,7 +276,7 @@ class PolicyRunner:
         """
         view = await self._rounds.snapshot()
         made = self.desk.ask(view, wanted_bytes, within_s=within_s, keep_s=keep_s, purpose=purpose)
-        await self._keep_what_is_known()
+        await self._keeping.keep()
         if made.state != "ready":
             self._hurry.set()
         return made
@@ -285,7 +290,7 @@ class PolicyRunner:
         if guest is not None:
             self._registry.find(guest)
         claimed = self.desk.claim(number, self._rounds.now_s, guest)
-        await self._keep_what_is_known()
+        await self._keeping.keep()
         return claimed
 
     async def cancel(self, number: int) -> None:
@@ -295,14 +300,16 @@ class PolicyRunner:
             OperatorError: There is none.
         """
         self.desk.cancel(number, self._rounds.now_s)
-        await self._keep_what_is_known()
+        await self._keeping.keep()
 
     async def _settled(self, asking: Acting) -> Acting:
-        known = await self._rounds.look_for_policies()
-        if asking.name not in known.policies:
-            there = ", ".join(sorted(known.policies))
-            detail = f"there is no policy {asking.name!r}; there are: {there}"
-            raise OperatorError(detail, status=422, code="no-such-policy")
+        known = self._rounds.known
+        if not any(found.policy.name == asking.name for found in built_in()):
+            known = await self._rounds.look_for_policies()
+            if asking.name not in known.policies:
+                there = ", ".join(sorted(known.policies))
+                detail = f"there is no policy {asking.name!r}; there are: {there}"
+                raise OperatorError(detail, status=422, code="no-such-policy")
         settings = await self._rounds.scripts.settle(asking.name, asking.settings)
         return Acting(asking.name, settings, asking.memory).known_by(known)
 

@@ -90,8 +90,11 @@ class Scripts(Protocol):
             PolicyError: It has none.
         """
 
-    async def close(self) -> None:
+    async def restart(self) -> None:
         """End whatever runs; the next question starts it anew."""
+
+    async def close(self) -> None:
+        """End whatever runs, for good: who asks from now on gets a PolicyError, and nothing runs for them."""
 
 
 class SeparateScripts:
@@ -109,6 +112,7 @@ class SeparateScripts:
         self._start: Final = start
         self._asking: Final = asyncio.Lock()
         self._child: Child | None = None
+        self._closed = False
         self._looked = False
         self._has_packages: bool | None = None
         self._stamps: dict[str, Stamp] = {}
@@ -151,10 +155,15 @@ class SeparateScripts:
         answer = await self._ask({"do": "plan", "name": name, "settings": dict(settings)}, view)
         return answer.body
 
-    async def close(self) -> None:
+    async def restart(self) -> None:
         """End the process, if there is one; the next question starts another."""
         async with self._asking:
             await self._end()
+
+    async def close(self) -> None:
+        """End the process, if there is one, for good; a question that is under way is answered first."""
+        self._closed = True
+        await self.restart()
 
     async def _ask(self, head: dict[str, Any], body: bytes = b"") -> Message:
         name = head["name"]
@@ -183,7 +192,7 @@ class SeparateScripts:
 
     async def _looking(self) -> Child:
         """Return a process that knows which policies there are."""
-        if self._child is None or not self._child.alive or not self._looked:
+        if self._closed or self._child is None or not self._child.alive or not self._looked:
             await self._look()
         assert self._child is not None
         return self._child
@@ -213,6 +222,8 @@ class SeparateScripts:
         raise PolicyError(f"{_MOST_TRIES} files in a row end or hang the process that loads them")
 
     async def _running(self) -> Child:
+        if self._closed:
+            raise PolicyError("the configuration has changed meanwhile: ask again")
         stamps = await asyncio.to_thread(stamps_of, self._directory)
         if stamps != self._stamps:
             self._stamps = stamps

@@ -44,7 +44,7 @@ class Tally:
         deflations: Targets that were lowered.
         alerts: What people should know by the newest round, by its level.
         wished_bytes: What the acting policy wished in the newest round, by balloon.
-        wished_by: Whose wishes those are.
+        newest_by: Whose that round was.
     """
 
     def __init__(self) -> None:
@@ -54,12 +54,12 @@ class Tally:
         self.deflations = 0
         self.alerts: Counter[str] = Counter()
         self.wished_bytes: dict[str, int] = {}
-        self.wished_by = ""
+        self.newest_by = ""
 
     def acted(self, asked: "Asked", at_s: float, decided: Iterable[Decision], alerts: Iterable[Alert]) -> None:
         """Count a round of the policy that acts, and what came of it."""
         _count(self.acting, asked, at_s)
-        self.wished_by = asked.acting.name
+        self.newest_by = asked.acting.name
         wishes = asked.plan.wishes if asked.plan is not None else ()
         self.wished_bytes = {wish.guest: int(wish.target_bytes) for wish in wishes}
         for decision in decided:

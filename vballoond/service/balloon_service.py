@@ -42,7 +42,7 @@ class BalloonService(ServedBalloon):
 
     def connect(self, link: Link) -> None:
         """A front-end is there; its queues do not run yet."""
-        self.started = False
+        self.driven_since_s = None
         self._link = link
         self.telling.brought_about("connected")
 
@@ -52,7 +52,7 @@ class BalloonService(ServedBalloon):
         self.set_memory(GuestMemory())
         self.releasing.problem = None
         self._link = NoLink()
-        self.started = False
+        self.driven_since_s = None
         self.broken_reason = None
         self._feed(Negotiated(0))
         self.telling.brought_about("disconnected")
@@ -84,7 +84,7 @@ class BalloonService(ServedBalloon):
         self.device.restore(state, frame_map)
         self.memory = memory
         self.releasing.reclaimed_bytes = reclaimed_bytes
-        self.started = started
+        self.driven_since_s = float("-inf") if started else None  # for long: it is not the driver that has begun
         if self.target_frames != self.actual_frames:
             self.target.begin()
 
@@ -110,7 +110,8 @@ class BalloonService(ServedBalloon):
         """
         if start is not Start.AGAIN:
             self.broken_reason = None
-        self.started = True
+        if self.driven_since_s is None:
+            self.driven_since_s = self.clock.monotonic_s()
         if features != self.negotiated_features:
             self._feed(Negotiated(features))
             self.telling.brought_about("negotiated", features=feature_names(features))

@@ -58,7 +58,8 @@ class KnownBalloon:
         self.telling: Final = Telling(events or EventLog("", clock.now), settings.name, clock, self)
         self.releasing: Final = Releasing(settings, offload, self.device.counters)
         self.broken_reason: str | None = None
-        self.started = False
+        self.driven_since_s: float | None = None
+        """Since when a driver of this connection is there, by the monotonic clock; None: none has come."""
         self.retired = False
         self.statistics_interval_s = settings.stats_interval_s
         self.clock: Final = clock
@@ -85,6 +86,11 @@ class KnownBalloon:
     def negotiated_features(self) -> int:
         """What the driver acknowledged; 0 before it has."""
         return self.device.state.features
+
+    @property
+    def started(self) -> bool:
+        """Whether any queue has run since the front-end connected."""
+        return self.driven_since_s is not None
 
     @property
     def state_name(self) -> StateName:

@@ -93,10 +93,12 @@ async def test_wishes_are_those_of_who_acts_now(seen, runner) -> None:
     await act(runner, "four")
     await runner.round()
     assert (await seen())["policy_wished_bytes", "demo"] == 4 * MIB
+    assert (await seen())["policy_alerts", "warning"] == 1
     assert ("policy_last_round_timestamp_seconds", "acting") in await seen()
     await act(runner, "static")
     now = await seen()
     assert ("policy_wished_bytes", "demo") not in now
+    assert now["policy_alerts", "warning"] == 0
     assert ("policy_last_round_timestamp_seconds", "acting") not in now
     assert now["policy_rounds_total", "acting"] == 1
     await act(runner, "four")

@@ -55,7 +55,7 @@ def bench():
         *guests: str | dict[str, Any],
         policies: tuple[Any, ...] = (),
         left: Kept | None = None,
-        again: bool = True,
+        old: bool = True,
         start: bool = False,
         **settings: Any,
     ) -> AsyncIterator[Bench]:
@@ -69,6 +69,8 @@ def bench():
             await alive.open(*map(_guest, guests), settle=False)
             for service in alive.registry:
                 await alive.fleet.guest(service.settings.name).booted()
+                if old:
+                    service.driven_since_s = float("-inf")
             runner = PolicyRunner(
                 *(PolicySettings.model_validate(settings), alive.registry, Offload(), alive.events),
                 Clock(asyncio.get_running_loop().time),
@@ -77,10 +79,9 @@ def bench():
                 make_scripts=lambda _: scripts,
                 keep=keep,
             )
-            runner._lookout.guests.know_all()
             try:
                 if start:
-                    runner.start(again=again)
+                    runner.start()
                 yield Bench(alive, host, scripts, runner, kept)
             finally:
                 await runner.close()

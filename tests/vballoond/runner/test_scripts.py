@@ -81,6 +81,18 @@ async def test_a_process_is_kept_between_questions_and_ends_with_its_owner(scrip
     assert scripts.pid == pid
     await scripts.close()
     assert not exists(pid)
+    with pytest.raises(PolicyError, match="ask again"):
+        await reason(scripts)
+    assert "ask again" in (await scripts.look()).problems["process"]
+    assert scripts.pid is None
+
+
+async def test_a_process_that_was_ended_is_another_one_at_the_next_question(scripts: SeparateScripts) -> None:
+    assert await reason(scripts) == "VERSION"
+    before = scripts.pid
+    await scripts.restart()
+    assert await reason(scripts) == "VERSION"
+    assert scripts.pid not in {None, before}
 
 
 async def test_policies_are_listed_with_their_origin_and_settings(scripts: SeparateScripts, tmp_path: Path) -> None:

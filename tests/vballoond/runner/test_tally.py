@@ -23,7 +23,7 @@ def test_a_round_counts_with_its_time_and_its_wishes() -> None:
     assert (tally.acting.rounds, tally.acting.failed, tally.acting.last_at_s) == (1, 0, 100.0)
     assert dict(tally.acting.took_s.cumulative())["0.25"] == 1
     assert dict(tally.acting.took_s.cumulative())["0.1"] == 0
-    assert (tally.wished_by, tally.wished_bytes) == ("first", {"vm1": 5, "vm2": 7})
+    assert (tally.newest_by, tally.wished_bytes) == ("first", {"vm1": 5, "vm2": 7})
     assert tally.shadow.rounds == 0
 
 
