@@ -1,7 +1,5 @@
 """One question to one policy, where the policy runs: in its own process, or in a simulation."""
 
-from typing import NoReturn
-
 from ..errors import PolicyError
 from .blame import own_lines
 from .discover import Found
@@ -16,18 +14,22 @@ def ask(found: Found, view: View, settings: PolicySettings, text: bytes | None =
     Raises:
         PolicyError: It raised, or returned what means nothing; the message has its own lines only. Whatever a script
             does, nothing else is raised, except that it loops for ever or takes all memory: that is up to the process.
+        KeyboardInterrupt: Somebody wants all of this to end, or the script raised it: the two cannot be told apart.
     """
     # A copy: frozen or not, a script can do anything to what it is given.
     shown = read_view(view_json(view) if text is None else text)
+    # Taken before it is asked, since a script can do anything to its class, too; it may have when it was asked before.
+    name = getattr(found.policy, "name", found.policy.__name__)
     try:
         returned = found.policy().plan(shown, settings)
         return check_plan(returned, view)
-    except PolicyError as error:
-        raise PolicyError(f"policy {found.policy.name!r}: {error}") from error
-    except (Exception, SystemExit, GeneratorExit) as error:  # noqa: BLE001 (whatever a script does)
-        _blame(found, error)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever a script does
+        raise PolicyError(f"policy {name!r}{_what(error, found.file)}") from error
 
 
-def _blame(found: Found, error: BaseException) -> NoReturn:
-    lines = own_lines(error, found.file)
-    raise PolicyError(f"policy {found.policy.name!r} raised an error\n{lines}") from error
+def _what(error: BaseException, file: str) -> str:
+    if type(error) is PolicyError:  # the check's: a script's own class could do anything when it is shown
+        return f": {error}"
+    return f" raised an error\n{own_lines(error, file)}"

@@ -15,7 +15,7 @@ def own_lines(error: BaseException, file: str | Path) -> str:
         told = traceback.TracebackException.from_exception(error, lookup_lines=False, compact=True)
         frames = [frame for frame in told.stack if frame.filename == str(file)][-MAX_FRAMES:]
         lines = traceback.format_list(frames) + list(told.format_exception_only())
-    except Exception as broken:  # noqa: BLE001 (an error of a script can be of any class, and its members can raise)
+    except BaseException as broken:  # noqa: BLE001 (an error of a script can be of any class, and its members can raise)
         return f"{type(error).__name__}, which cannot be shown: {type(broken).__name__}"
     text = "".join(lines).rstrip()
     printable = "".join(character if character.isprintable() or character == "\n" else "?" for character in text)

@@ -39,7 +39,7 @@ _KINDS: Final = {
 }
 
 Stamp = tuple[int, int, int]
-"""Of a file: when it was changed, how large it is, and which it is."""
+"""Of a file: when it or who may read it was changed, how large it is, and which it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +201,8 @@ def stamp_of(path: Path) -> Stamp:
 
 
 def _stamp(status: os.stat_result) -> Stamp:
-    return status.st_mtime_ns, status.st_size, status.st_ino
+    # Whatever changes a file or its mode sets this time, and nobody can set it back as they can the time of change.
+    return status.st_ctime_ns, status.st_size, status.st_ino
 
 
 def load(path: Path, source: bytes) -> tuple[Found, ...]:
@@ -235,16 +236,22 @@ def _check_shown(found: Found) -> None:
     """Return if the policy can be shown to people. That runs code of its own, so it can fail in any way.
 
     Raises:
-        PolicyError: More is to be shown than anybody could read.
+        PolicyError: More is to be shown than anybody could read, or a number in it is none or without end.
     """
-    shown = len(json.dumps(found.shown()))
+    try:
+        shown = len(json.dumps(found.shown(), allow_nan=False))
+    except ValueError as error:
+        raise PolicyError(f"the schema of its settings is not plain JSON data: {error}") from error
     if shown > MAX_SHOWN_BYTES:
         raise PolicyError(f"the schema of its settings has {shown} bytes; {MAX_SHOWN_BYTES} are the most")
 
 
 def _defined(module: ModuleType) -> list[type[Policy]]:
-    classes = [item for item in vars(module).values() if isinstance(item, type) and item.__module__ == module.__name__]
-    policies = [item for item in classes if callable(getattr(item, "plan", None)) and not item.__name__.startswith("_")]
+    """Return the classes that are meant as policies: all that derive from ``Policy`` or have a plan, but those whose
+    names begin with ``_``, which are for others to derive from."""  # noqa: D205, D209 (one sentence)
+    items = dict.fromkeys(item for item in vars(module).values() if isinstance(item, type))  # one can have two names
+    own = [item for item in items if item.__module__ == module.__name__ and not item.__name__.startswith("_")]
+    policies = [item for item in own if Policy in item.__mro__ or callable(getattr(item, "plan", None))]
     if not policies:
         raise PolicyError("it defines no policy: a class with a name and plan(self, view, settings)")
     for policy in policies:

@@ -7,6 +7,7 @@ Rules of this file:
 * Settings are a pydantic model, so that the API can list, check and explain them.
 """
 
+import inspect
 import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final, Protocol
@@ -23,9 +24,9 @@ _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 class PolicySettings(BaseModel):
     """The base of a policy's settings. An unknown one is an error, so that a misspelt one does not silently mean its
-    default; so is a number that is none or without end, which JSON cannot keep."""  # noqa: D205, D209 (one sentence)
+    default; so is a number that is none or without end, which JSON cannot keep. Defaults are checked, too."""  # noqa: D205, D209 (one sentence)
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
 
 
 class Policy(Protocol):
@@ -40,21 +41,40 @@ class Policy(Protocol):
 
 
 def check_policy(policy: type[Policy]) -> None:
-    """Return if ``policy`` is one.
+    """Return if ``policy`` is one, and its settings' defaults are such as could be given.
 
     Raises:
         PolicyError: It is none; the message says what it lacks.
     """
+    _check_members(policy)
+    _check_defaults(policy)
+
+
+def _check_members(policy: type[Policy]) -> None:
     name = getattr(policy, "name", None)
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise PolicyError(
             f"class {policy.__name__} needs a name of a-z, 0-9, '.', '_' and '-', 64 at most, not {str(name)[:80]!r}"
         )
+    plan = getattr(policy, "plan", None)
+    if not callable(plan) or plan is Policy.plan or inspect.isabstract(policy):
+        raise PolicyError(f"class {policy.__name__} needs plan(self, view, settings) of its own")
     settings = getattr(policy, "Settings", PolicySettings)
     if not (isinstance(settings, type) and issubclass(settings, PolicySettings)):
         raise PolicyError(f"policy {name!r}: its Settings must be a class derived from PolicySettings")
     if settings.model_config.get("extra") != "forbid":
         raise PolicyError(f"policy {name!r}: its Settings must forbid unknown ones (extra='forbid')")
+
+
+def _check_defaults(policy: type[Policy]) -> None:
+    try:
+        settings_of(policy)()
+    except ValidationError as error:
+        # That one is missing, or that some do not go together, is said to who chooses the policy without them.
+        for problem in error.errors(include_url=False, include_context=False):
+            if problem["loc"] and problem["type"] != "missing":
+                where = ".".join(map(str, problem["loc"]))
+                raise PolicyError(f"policy {policy.name!r}: the default of {where}: {problem['msg']}") from error
 
 
 def summary_of(policy: type[Policy]) -> str:

@@ -7,7 +7,8 @@ Rules of this file:
   next view), so that what comes free is not given away again. Policies gather it, because the host looks short to them.
 * Who asked first is served first. A reservation is ready when so much is available above the host's reserve, the
   reservations before it, and all that guests may still take back: then it is there even if they do.
-* One that cannot be met even if every guest gave all it may fails after a while, and any at its time.
+* One that cannot be met even if every guest that follows, or will once it has booted, gave all it may fails after a
+  while, and any at its time.
 
     asked -> gathering -> ready -> claimed
                   |          `---> expired     nobody claimed it in time, or it was cancelled
@@ -42,6 +43,10 @@ CLAIMED_FOR_S: Final = 60.0
 
 _CONFIG: Final = ConfigDict(extra="forbid", strict=True, defer_build=True)
 _OPEN: Final = frozenset({"asked", "gathering", "ready"})
+_FOLLOWING: Final = frozenset({"running"})
+_PROMISING: Final = _FOLLOWING | {"new"}
+"""A guest that boots gives nothing yet, for longer than a reservation may be hopeless, but will. Of one that is stalled
+nobody knows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +198,7 @@ def _stepped(item: Reservation, room: int, view: View) -> Reservation:
     why = _why_not(item, room, view)
     if now_s >= item.by_s:
         return _ended(item, "failed", f"the time is over: {why}", now_s)
-    hopeless = room + _gatherable(view.guests) < item.wanted_bytes
+    hopeless = room + _gatherable(view.guests, _PROMISING) < item.wanted_bytes
     since_s = (now_s if item.hopeless_since_s is None else item.hopeless_since_s) if hopeless else None
     if since_s is not None and now_s - since_s >= HOPELESS_AFTER_S:
         return _ended(item, "failed", f"it cannot be done: {why}", now_s)
@@ -202,8 +207,8 @@ def _stepped(item: Reservation, room: int, view: View) -> Reservation:
     return replace(item, hopeless_since_s=since_s, reason=why)
 
 
-def _gatherable(guests: Iterable[GuestView]) -> int:
-    able = (guest for guest in guests if guest.state == "running")
+def _gatherable(guests: Iterable[GuestView], states: frozenset[str] = _FOLLOWING) -> int:
+    able = (guest for guest in guests if guest.state in states)
     return sum(max(0, guest.max_bytes - guest.actual_bytes) + guest.outstanding_bytes for guest in able)
 
 
@@ -218,9 +223,9 @@ def _why_not(item: Reservation, room: int, view: View) -> str:
 def _held(item: Reservation, guests: dict[str, GuestView], now_s: float) -> int:
     if item.open:
         return item.wanted_bytes
-    guest = guests.get(item.claimed_by) if item.claimed_by is not None else None
-    if item.state != "claimed" or item.claimed_by is None or now_s - item.changed_at_s >= CLAIMED_FOR_S:
+    if item.claimed_by is None or now_s - item.changed_at_s >= CLAIMED_FOR_S:
         return 0
+    guest = guests.get(item.claimed_by)
     return max(0, item.wanted_bytes - ((guest.resident_bytes or 0) if guest else 0))
 
 

@@ -24,6 +24,13 @@ class Script:
     def plan(self, view, settings):
 """
 
+MUTE = """\
+from vballoond.errors import PolicyError
+class Mute(PolicyError):
+    def __str__(self): raise SystemExit
+raise Mute
+"""
+
 
 def a_script(tmp_path, body, head=HEAD):
     path = tmp_path / "script.py"
@@ -64,6 +71,12 @@ def test_an_error_is_shown_with_the_lines_of_the_script_only(tmp_path):
         ("object.__delattr__(view, 'guests')\nreturn Plan(view.guests)", "AttributeError"),
         ("raise SystemExit(3)", "SystemExit: 3"),
         ("raise GeneratorExit", "GeneratorExit"),
+        ("import asyncio\nraise asyncio.CancelledError", "CancelledError"),
+        ("class Own(BaseException): pass\nraise Own('x')", "Own: x"),
+        ("raise BaseExceptionGroup('several', [SystemExit()])", "several (1 sub-exception)"),
+        ("raise MemoryError", "MemoryError"),
+        ("del Script.name\nraise ValueError('x')", "policy 'script' raised an error"),
+        (MUTE, "policy 'script' raised an error"),
         ("def again(): again()\nagain()", "RecursionError"),
         ("class Mute(Exception):\n    def __str__(self): raise ValueError\nraise Mute", "Mute"),
         ("view.guests[5]", "IndexError: tuple index out of range"),
@@ -75,6 +88,17 @@ def test_whatever_a_script_does_is_an_error_of_the_policy(tmp_path, body, messag
     report = refusal(a_script(tmp_path, body))
     assert message in report
     assert len(report) < MAX_CHARACTERS + 100
+
+
+def test_a_script_that_took_its_name_away_is_called_by_its_class(tmp_path):
+    found = a_script(tmp_path, "if hasattr(Script, 'name'): del Script.name\nreturn None")
+    assert refusal(found).startswith("policy 'script': plan() returned None")
+    assert refusal(found).startswith("policy 'Script': plan() returned None")
+
+
+def test_who_interrupts_is_heard(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        ask(a_script(tmp_path, "raise KeyboardInterrupt"), VIEW, PolicySettings())
 
 
 def test_endless_recursion_is_shown_by_its_innermost_lines(tmp_path):
@@ -97,11 +121,11 @@ def test_each_question_goes_to_a_fresh_instance(tmp_path):
     assert ask(found, VIEW, PolicySettings()) == ask(found, VIEW, PolicySettings())
 
 
-class Broken(Exception):  # noqa: N818
-    @property
-    def __notes__(self):
-        raise KeyError
+@pytest.mark.parametrize("raised", [KeyError, SystemExit])
+def test_an_error_that_cannot_be_shown_is_named(raised):
+    class Broken(Exception):  # noqa: N818
+        @property
+        def __notes__(self):
+            raise raised
 
-
-def test_an_error_that_cannot_be_shown_is_named():
     assert "Broken" in own_lines(Broken(), "x.py")

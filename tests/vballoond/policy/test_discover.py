@@ -1,6 +1,8 @@
 import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -91,6 +93,17 @@ def test_a_file_that_has_changed_is_loaded_again_even_within_a_second_and_of_the
         ("raise SystemExit\n", "SystemExit"),
         ("x = 1\n", "halve.py: it defines no policy: a class with a name and plan(self, view, settings)"),
         (GOOD.replace('"halve"', '"Not A Name"'), "halve.py: class Halve needs a name of a-z"),
+        (GOOD.replace("plan(", "plam("), "halve.py: class Halve needs plan(self, view, settings) of its own"),
+        (GOOD.replace("def plan(self", "plan = None\n    def go(self"), "halve.py: class Halve needs plan(self, view"),
+        (
+            GOOD.replace("0.5", "float('inf')"),
+            "halve.py: policy 'halve': the default of part: Input should be a finite",
+        ),
+        (
+            GOOD.replace("float = 0.5", "object = -float('inf')"),
+            "halve.py: the schema of its settings is not plain JSON",
+        ),
+        (GOOD + "class Other(Policy):\n    pass\n", "halve.py: class Other needs a name"),
         (GOOD.replace("(PolicySettings):\n", ":\n"), "its Settings must be a class derived from PolicySettings"),
         ("\0", "source code string cannot contain null bytes"),
         ("#" * (MAX_FILE_BYTES + 1), "halve.py has 1048577 bytes; 1048576 are the most"),
@@ -110,6 +123,37 @@ def test_where_a_file_cannot_be_loaded_the_old_policy_stays_and_people_are_told_
     assert third.news(second) == {}
     put(directory, "halve.py", GOOD)
     assert discover(directory, third).problems == {}
+
+
+def test_classes_to_derive_from_and_second_names_are_no_policies(directory):
+    base = "class _Base(Policy):\n    def half(self, size): return size // 2\n\n\nclass Helper:\n    pass\n\n\n"
+    put(directory, "halve.py", GOOD.replace("class Halve(Policy)", f"{base}class Halve(_Base)") + "Default = Halve\n")
+    found = discover(directory)
+    assert found.problems == {}
+    assert list(found.policies) == [*(policy.name for policy in BUILT_IN), "halve"]
+
+
+@contextmanager
+def somebody_else():
+    """Be one who cannot read every file, as the daemon is."""
+    was = os.geteuid()
+    if was == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(was)
+
+
+def test_a_file_that_can_be_read_now_is_loaded():
+    with somebody_else(), TemporaryDirectory() as name:
+        path = Path(put(Path(name), "halve.py", GOOD))
+        path.chmod(0)
+        first, stamps = discover(path.parent), stamps_of(path.parent)
+        assert first.problems == {str(path): "halve.py cannot be read: Permission denied"}
+        path.chmod(0o644)
+        assert discover(path.parent, first).problems == {}
+        assert stamps_of(path.parent) != stamps
 
 
 def test_a_file_that_is_gone_takes_its_policies_along(directory):
@@ -243,10 +287,11 @@ def test_an_installed_package_brings_policies(package):
         ("halve = other_policies:Plan", "needs a name"),
         ("halve = no_such_package_at_all:X", "ModuleNotFoundError"),
         ("halve = other_policies:__doc__", "is not a class"),
+        ("halve = other_policies:Named", "class Named needs plan(self, view, settings) of its own"),
     ],
 )
 def test_a_package_that_is_broken_harms_nobody(package, points, message):
-    package(points, GOOD)
+    package(points, GOOD + "\n\nclass Named:\n    name = 'named'\n")
     found = discover(None)
     assert message in found.problems["package other-policies"]
     assert len(found.policies) == len(BUILT_IN)

@@ -122,6 +122,25 @@ def test_what_no_guest_can_give_fails_after_a_while():
     assert "nothing is to be had of vm1 (stalled)" in asked.now.reason
 
 
+def test_a_guest_that_boots_will_give_and_is_waited_for():
+    boots = replace(SPARING, state="new")
+    asked = Asked(1000, within_s=120)
+    for now_s in range(0, 120, 5):
+        assert asked.at(now_s, 400, boots) == "gathering"
+    # Now it gives nothing, and that is said.
+    why = "400 MiB of 1000 MiB is there; guests that follow may give 0 B more, and nothing is to be had of vm1 (new)"
+    assert asked.now.reason == why
+    assert asked.at(120, 400, boots) == "failed"
+    assert asked.now.reason == f"the time is over: {why}"
+
+
+def test_one_that_boots_and_will_not_give_enough_is_not_waited_for():
+    boots = a_guest("vm1", memory=4096, balloon=100, most=699, state="new")
+    asked = Asked(1000, within_s=3600)
+    asked.at(0, 400, boots)
+    assert asked.at(20, 400, boots) == "failed"
+
+
 def test_hope_that_comes_back_begins_the_while_anew():
     stuck = replace(SPARING, state="stalled")
     asked = Asked(1000, within_s=3600)
@@ -151,7 +170,8 @@ def test_nobody_claims_it():
 
 def test_it_stays_ready_when_somebody_takes_of_it_and_says_what_is_there():
     asked = Asked(1000)
-    asked.at(0, 1000)
+    assert asked.at(0, 1500) == "ready"
+    assert asked.now.gathered_bytes == 1000 * MIB
     assert asked.at(100, 300, SPARING) == "ready"
     assert asked.now.gathered_bytes == 300 * MIB
     assert held_bytes(asked.book, asked.seen) == 1009 * MIB

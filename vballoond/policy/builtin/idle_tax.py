@@ -8,6 +8,8 @@ The host takes when less than 4 % of it is free, until 6 % are: ESX's states hig
 pages out and stops guests; that is not a balloon's to do, so people are told.
 """
 
+import heapq
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final, Self
@@ -21,8 +23,10 @@ from ..rising import check_rising
 from ..view import MAX_BYTES, GuestView, View
 
 _MIB: Final = 1 << 20
-MAX_QUANTA: Final = 256
-"""In one round, so that a large host takes no longer than a small one."""
+MIN_QUANTA: Final = 256
+QUANTA_PER_GUEST: Final = 4
+"""What is to be moved goes in so many pieces at the most, or in the number above if that is more: on a large host all
+guests have their turn, and it takes no longer than the guests are many."""
 
 
 class IdleTax(Policy):
@@ -80,6 +84,15 @@ class _Guest:
         busy = min(self.size, self.active * self.view.size_bytes)
         return self.view.shares / max(1.0, busy + (self.size - busy) / (1 - tax))
 
+    def rank(self, way: int, tax: float) -> float:
+        """Return what is lowest for the guest whose turn it is: who pays most takes (1), who pays least gives (-1)."""
+        return -way * self.price(tax)
+
+    def room(self, way: int) -> int:
+        """Return how much it can still take (1) or give (-1)."""
+        room = self.view.largest_bytes - self.size if way > 0 else self.size - self.view.smallest_bytes
+        return max(0, room)
+
 
 def _measured(view: View, settings: IdleTax.Settings) -> tuple[list[_Guest], dict[str, JsonValue]]:
     guests = []
@@ -97,18 +110,24 @@ def _measured(view: View, settings: IdleTax.Settings) -> tuple[list[_Guest], dic
 
 
 def _move(guests: Sequence[_Guest], over: int, settings: IdleTax.Settings) -> None:
-    quantum = max(settings.quantum_bytes, abs(over) // MAX_QUANTA)
-    for _ in range(abs(over) // quantum):
-        if over < 0:
-            givers = [guest for guest in guests if guest.size - quantum >= guest.view.smallest_bytes]
-            if not givers:
-                return
-            min(givers, key=lambda guest: guest.price(settings.tax)).size -= quantum
+    """Move whole quanta, or what the guest whose turn it is can still give or take.
+
+    So each turn moves a quantum or is the last one of a guest: there are no more turns than quanta and guests.
+    """
+    rest, way = abs(over), 1 if over > 0 else -1
+    quantum = max(settings.quantum_bytes, math.ceil(rest / max(MIN_QUANTA, QUANTA_PER_GUEST * len(guests))))
+    turns = [(guest.rank(way, settings.tax), place) for place, guest in enumerate(guests) if guest.room(way)]
+    heapq.heapify(turns)
+    while turns and rest >= quantum:
+        _, place = turns[0]
+        guest = guests[place]
+        amount = min(quantum, guest.room(way))
+        guest.size += way * amount
+        rest -= amount
+        if guest.room(way):
+            heapq.heapreplace(turns, (guest.rank(way, settings.tax), place))
         else:
-            takers = [guest for guest in guests if guest.size + quantum <= guest.view.largest_bytes]
-            if not takers:
-                return
-            max(takers, key=lambda guest: guest.price(settings.tax)).size += quantum
+            heapq.heappop(turns)
 
 
 def _alerts(share: float, settings: IdleTax.Settings) -> tuple[Alert, ...]:

@@ -24,6 +24,10 @@ STALL_US: Final = 1000.0
 RECLAIMED_PAGE_US: Final = 10.0
 """How long a program needs to reclaim one page: our estimate."""
 PAGE_BYTES: Final = 4096
+SAME_REPORT_S: Final = 0.5
+"""Arrivals that are no further apart are one: the time and a report's age are read one after the other, so that the
+arrival of one report is not the same to the millisecond each time. What a guest that reports faster waited is counted
+with its next report."""
 OOM_KILL_US: Final = 1e9
 _COUNTERS: Final = {
     "alloc_stall": STALL_US,
@@ -69,16 +73,17 @@ class Psi(Policy):
 def _measured(guest: GuestView, before: Any, now_s: float, settings: Psi.Settings) -> dict[str, Any]:
     """Return what is remembered of a guest, with the report in it if it is a new one."""
     arrived_s = now_s - (guest.statistics.age_s if guest.statistics else 0.0)
-    fresh = arrived_s > number(before, "arrived_s", -1e300)
+    known_s = number(before, "arrived_s", -1e300)
+    fresh = arrived_s > known_s + SAME_REPORT_S
     integral = number(before, "integral_us", 0.0)
-    totals = {name: total for name in _COUNTERS if (total := guest.statistic(name)) is not None}
+    totals = seen = part(before, "totals")
     if fresh:
-        seen = part(before, "totals")
+        totals = {name: total for name in _COUNTERS if (total := guest.statistic(name)) is not None}
         rises = {name: total - number(seen, name, total) for name, total in totals.items()}
         integral += sum(max(0.0, rise) * _COUNTERS[name] for name, rise in rises.items())
     return {
         "integral_us": integral,
-        "arrived_s": max(arrived_s, number(before, "arrived_s", arrived_s)),
+        "arrived_s": arrived_s if fresh else known_s,
         "totals": totals,
         "probe_at_s": number(before, "probe_at_s", now_s + settings.interval_s),
         "waited": fresh,

@@ -65,9 +65,10 @@ def _alone(guest: GuestView, record: GuestRecord, now_s: float, limits: Limits) 
 
 def _observe(guest: GuestView, record: GuestRecord, now_s: float, limits: Limits) -> GuestRecord:
     to_go = guest.target_bytes - guest.actual_bytes
+    had_to_go = guest.target_bytes - record.actual_bytes
     moved = guest.actual_bytes - record.actual_bytes
     record = replace(record, actual_bytes=guest.actual_bytes)
-    if moved and to_go and (moved > 0) == (to_go > 0):
+    if moved and had_to_go and (moved > 0) == (had_to_go > 0):  # to the target, or beyond it, is towards it, too
         return replace(record, progress_at_s=now_s, asked_at_s=now_s, stalls=0, stalled_at_s=None, told=False)
     if record.stalled_at_s is not None:
         if now_s <= record.retry_at_s:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from support.policy_views import MIB, a_guest, a_view, again
 
-from vballoond.policy.builtin.idle_tax import IdleTax, _Guest
+from vballoond.policy.builtin.idle_tax import QUANTA_PER_GUEST, IdleTax, _Guest
 
 SETTINGS = IdleTax.Settings(quantum_bytes=1 * MIB)
 
@@ -88,3 +88,53 @@ def test_a_guest_is_not_squeezed_below_its_smallest_size():
     guest = a_guest(memory=1000, most=10, free=900)
     plan = IdleTax().plan(a_view(guest, total=1000, available=0), SETTINGS)
     assert plan.wishes[0].target_bytes == 10 * MIB
+
+
+MANY = tuple(a_guest(f"vm{number}", memory=512, most=384, free=400) for number in range(1000))
+TEBIBYTE = 1 << 20
+
+
+def test_on_a_large_host_many_small_guests_give_alike_and_all_that_it_lacks():
+    plan = IdleTax().plan(a_view(*MANY, total=4 * TEBIBYTE, available=0), IdleTax.Settings())
+    given = [wish.target_bytes / MIB for wish in plan.wishes]
+    assert len(given) == 1000
+    assert sum(given) == pytest.approx(0.06 * 4 * TEBIBYTE, rel=0.001)
+    assert max(given) - min(given) < 64
+
+
+def test_where_the_host_lacks_more_than_all_can_give_all_give_what_they_can():
+    plan = IdleTax().plan(a_view(*MANY, total=10 * TEBIBYTE, available=0), IdleTax.Settings())
+    assert [wish.target_bytes for wish in plan.wishes] == [384 * MIB] * 1000
+
+
+def test_a_guest_that_can_give_or_take_less_than_a_quantum_gives_or_takes_that():
+    settings = IdleTax.Settings(quantum_bytes=64 * MIB)
+    able = a_guest("able", memory=512, balloon=100, least=90, most=110, free=400)
+    both = (able, a_guest("bound", memory=512, balloon=100, least=100, most=100, free=400))
+    plan = IdleTax().plan(a_view(*both, total=10_000, available=0), settings)
+    assert [(wish.guest, wish.target_bytes / MIB) for wish in plan.wishes] == [("able", 110)]
+    rich = a_guest("rich", memory=2048, free=100, shares=50_000)
+    plan = IdleTax().plan(a_view(*both, rich, total=10_000, available=0), settings)
+    assert {wish.guest: wish.target_bytes / MIB for wish in plan.wishes} == {"able": 110, "rich": 9 * 64}  # of 590
+    plan = IdleTax().plan(a_view(*both, total=10_000, available=5000), settings)
+    assert [(wish.guest, wish.target_bytes / MIB) for wish in plan.wishes] == [("able", 90)]
+
+
+def test_guests_that_give_little_in_a_round_bring_the_host_to_its_mark_in_several():
+    guests, view, rounds = MANY, a_view(*MANY, total=TEBIBYTE, available=0), 0
+    while (plan := IdleTax().plan(view, IdleTax.Settings())).wishes and rounds < 20:
+        wished = {wish.guest: wish.target_bytes for wish in plan.wishes}
+        held = [min(wished.get(guest.name, 0), guest.actual_bytes + 16 * MIB) for guest in guests]
+        guests = tuple(replace(guest, actual_bytes=each) for guest, each in zip(guests, held, strict=True))
+        view = a_view(*guests, total=TEBIBYTE, available=sum(held) / MIB, memory=plan.memory)
+        rounds += 1
+    assert rounds <= 5
+    assert view.host.available_bytes == pytest.approx(0.06 * TEBIBYTE * MIB, abs=4 * MIB)
+
+
+def test_it_takes_no_more_turns_than_quanta_and_guests(monkeypatch):
+    turns = []
+    monkeypatch.setattr(_Guest, "rank", lambda guest, way, tax: turns.append(guest) or -way * guest.price(tax))
+    guests = tuple(a_guest(f"vm{number}", memory=512, most=384, free=number % 500) for number in range(1000))
+    assert IdleTax().plan(a_view(*guests, total=32 * TEBIBYTE, available=0), IdleTax.Settings()).wishes
+    assert len(turns) <= QUANTA_PER_GUEST * 1000 + 2 * 1000

@@ -92,3 +92,46 @@ def test_a_small_guest_is_not_squeezed_below_the_smallest_size_of_senpai():
     view = a_view(guest)
     view = again(view, Psi().plan(view, SETTINGS))
     assert Psi().plan(view, SETTINGS).wishes[0].target_bytes == 900 * MIB
+
+
+def test_one_that_is_below_it_already_stays_there():
+    view = a_view(a_guest(memory=1000, balloon=950, free=20))
+    view = again(view, Psi().plan(view, SETTINGS))
+    assert Psi().plan(view, SETTINGS).wishes[0].target_bytes == 950 * MIB
+
+
+def looks(*arrivals, stalls=None):
+    """Look each second at the report that came at that time, as far as the clocks tell; return when it was squeezed."""
+    view, squeezed = a_view(now_s=0), []
+    for number, arrived_s in enumerate(arrivals):
+        guest = a_quiet_guest(stalls=stalls[number] if stalls else 0)
+        guest = replace(guest, statistics=replace(guest.statistics, age_s=number + 1 - arrived_s))
+        view = replace(view, now_s=float(number + 1), guests=(guest,))
+        plan = Psi().plan(view, Psi.Settings(interval_s=1.0))
+        squeezed += [(number + 1, wish.reason) for wish in plan.wishes]
+        view = replace(view, memory=plan.memory)
+    return squeezed
+
+
+QUIET = "programs waited some 0.0 ms for memory, within 10.0 ms"
+
+
+@pytest.mark.parametrize(
+    "off_s",
+    [
+        (0, 0, 0, 0, 0),
+        (0, 0.001, 0.002, 0.003, 0.004),
+        (0, -0.4, 0.4, -0.4, 0.4),
+        (-0.2, 0.2, -0.2, 0.2, 0.2),
+    ],
+)
+def test_one_report_is_reason_for_one_probe_however_often_it_is_looked_at(off_s):
+    assert looks(0, *(2 + each for each in off_s)) == [(2, QUIET)]
+
+
+def test_each_report_after_it_is_reason_for_another():
+    assert looks(0, 2, 2, 4, 4, 5) == [(2, QUIET), (4, QUIET), (6, QUIET)]
+
+
+def test_what_was_waited_by_a_report_that_came_too_soon_after_another_counts_with_the_next():
+    assert looks(0, 0.4, 0.8, stalls=(0, 5, 5)) == [(3, "programs waited some 5.0 ms for memory, within 10.0 ms")]

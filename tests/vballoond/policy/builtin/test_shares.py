@@ -131,3 +131,14 @@ def test_within_ten_mebibytes_of_the_goal_nothing_changes():
 def test_what_is_reserved_counts_as_used():
     host = Host(total_bytes=100 * GB, available_bytes=20 * GB + 90 * MB, reserved_bytes=90 * MB)
     assert Shares().plan(View(now_s=0.0, host=host, guests=STATUS_1), SETTINGS).wishes == ()
+
+
+def test_within_the_dead_band_a_host_without_its_reserve_takes_all_the_same():
+    host = Host(total_bytes=100 * GB, available_bytes=50 * GB, reserve_bytes=50 * GB + 5 * MB)
+    (wish,) = Shares().plan(View(now_s=0.0, host=host, guests=STATUS_3[1:]), SETTINGS).wishes
+    assert (wish.guest, 2 * GB - wish.target_bytes) == ("101", GB + 2 * MB)
+
+
+def test_a_guest_below_its_smallest_size_is_under_pressure_whatever_it_has_free():
+    below = a_vm("100", 1000, GB - 100 * MB, GB, 600 * MB)
+    assert once((below, a_vm("101", 1000, GB + 90 * MB, GB, 600 * MB)), 90 * MB) == {"100": 1000}

@@ -145,6 +145,13 @@ def test_a_wish_that_nothing_speaks_against_is_carried_out():
     assert decisions.explanations[0].explanation == "a test wishes so"
 
 
+def test_a_round_soon_after_another_moves_less():
+    view = a_view(a_guest("a"))
+    soon = replace(known(view), at_s=view.now_s - 2)
+    decisions = guard(view, Plan((wish("a", 1000),)), soon, Limits())
+    assert [order.target_bytes for order in decisions.orders] == [200 * MIB]
+
+
 def test_a_wish_for_a_guest_that_is_gone_is_passed_over():
     view = a_view(a_guest("a"))
     assert guard(view, Plan((wish("gone", 100),)), known(view), Limits()).orders == ()

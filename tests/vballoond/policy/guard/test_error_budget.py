@@ -36,3 +36,8 @@ def test_it_remembers_no_more_than_it_needs():
 
 def test_a_failure_without_words_is_one():
     assert ErrorBudget((0.0, 0.0)).failed(0.0, " \n").set_aside.endswith("no report")
+
+
+def test_why_it_was_set_aside_stays_whatever_fails_after_that():
+    budget = ErrorBudget().failed(0.0, "a").failed(1.0, "b").failed(2.0, "c")
+    assert budget.failed(3.0, "d").set_aside == budget.set_aside == "it failed 3 times within 300 s, last with: c"

@@ -1,3 +1,4 @@
+import pytest
 from support.policy_views import MIB, a_guest, a_view
 
 from vballoond.policy.guard.grants import Taker, grants
@@ -45,3 +46,22 @@ def test_a_higher_priority_comes_first():
     takers = ((a_guest("a", balloon=500), 400), (a_guest("b", balloon=500, priority=5), 400))
     assert granted(*takers, available=150) == [450, 400]
     assert granted(*takers, available=80) == [500, 420]
+
+
+def test_what_one_calls_off_is_not_given_to_others():
+    takers = ((a_guest("a", balloon=100, target=500), 200), (a_guest("b", balloon=500), 400))
+    assert granted(*takers, available=50) == [200, 450]
+
+
+@pytest.mark.parametrize(
+    ("available", "why"),
+    [
+        (100, None),
+        (50, "the host has 50 MiB for 100 MiB; what others give counts once it has come"),
+        (0, "the host has nothing to give; what others give counts once it has come"),
+    ],
+)
+def test_whose_part_is_cut_is_told_why(available, why):
+    guest = a_guest("a", balloon=500)
+    change = grants([Taker(guest, 400 * MIB)], a_view(guest, available=available), 0).get("a")
+    assert (change and change.why) == why

@@ -54,6 +54,35 @@ def test_a_stalled_guest_is_not_asked_for_more_of_the_same():
     assert outcome(back_off, a_case(replace(guest, state="running"), 400)) is None
 
 
+@pytest.mark.parametrize("state", ["running", "new", "paused", "stalled"])
+@pytest.mark.parametrize("rule", [left_alone, bounds, back_off, see_saw, dead_band, steps])
+def test_where_nothing_is_to_change_no_rule_says_anything(rule, state):
+    assert outcome(rule, a_case(a_guest(balloon=300, state=state), 300, ordered_at_s=1000.0)) is None
+
+
+@pytest.mark.parametrize("wished", [200, 400])
+def test_a_stalled_guest_that_rests_is_asked_for_nothing(wished):
+    assert outcome(back_off, a_case(a_guest(balloon=300, state="stalled"), wished)) == 300
+
+
+@pytest.mark.parametrize(
+    ("balloon", "target", "why"),
+    [
+        (300, 100, "does not take what it was granted: takes 200 MiB"),
+        (100, 300, "has no more to give: gives 200 MiB"),
+    ],
+)
+def test_what_is_taken_back_is_said(balloon, target, why):
+    guest = a_guest(balloon=balloon, target=target, state="stalled")
+    assert back_off(a_case(guest, target, ordered_bytes=guest.target_bytes), LIMITS).why == why
+
+
+@pytest.mark.parametrize(("retry_at_s", "wait"), [(1007.0, "7 s"), (999.0, "0 s")])
+def test_when_a_stalled_guest_is_asked_again_is_said(retry_at_s, wait):
+    case = a_case(a_guest(balloon=300, state="stalled"), 400, retry_at_s=retry_at_s)
+    assert back_off(case, LIMITS).why == f"does not move; is asked again in {wait}"
+
+
 def test_what_a_stalled_guest_does_not_take_is_withdrawn():
     guest = a_guest(balloon=300, target=100, state="stalled")
     assert outcome(back_off, a_case(guest, 100, ordered_bytes=100 * MIB)) == 300
@@ -65,9 +94,17 @@ def test_a_stalled_guest_that_has_no_more_to_give_is_squeezed_no_further():
     assert outcome(back_off, a_case(guest, 300, ordered_bytes=300 * MIB)) == 100
     assert outcome(back_off, a_case(guest, 400, ordered_bytes=300 * MIB)) == 100
     assert outcome(back_off, a_case(guest, 50, ordered_bytes=300 * MIB)) is None
+    assert outcome(back_off, a_case(guest, 100, ordered_bytes=300 * MIB)) is None
     assert outcome(back_off, a_case(guest, 400, ordered_bytes=299 * MIB)) == 300
     bounded = a_guest(balloon=100, target=300, state="stalled", least=200)
     assert outcome(back_off, a_case(bounded, 300, ordered_bytes=300 * MIB)) == 200
+
+
+@pytest.mark.parametrize(("target", "rests"), [(299, 299), (298.9, 300), (301, 301), (301.1, 300)])
+def test_a_stalled_guest_that_is_as_good_as_there_keeps_its_target(target, rests):
+    guest = a_guest(balloon=300, target=target, state="stalled")
+    further = 310 if target > 300 else 290
+    assert outcome(back_off, a_case(guest, further, ordered_bytes=guest.target_bytes)) == pytest.approx(rests, abs=1e-6)
 
 
 def test_what_somebody_else_granted_is_not_withdrawn():
@@ -105,6 +142,11 @@ def test_what_is_urgent_turns_a_balloon_at_once():
 def test_a_guest_starves_when_it_kills_or_waits_for_memory(counter):
     assert a_case(a_guest(free=900, rates={counter: 0.1}), 0).starving(LIMITS)
     assert not a_case(a_guest(free=900, rates={"swap_in": 0.1}), 0).starving(LIMITS)
+
+
+def test_a_guest_starves_when_it_has_less_than_a_twentieth_available():
+    assert a_case(a_guest(memory=1000, free=49.9), 0).starving(LIMITS)
+    assert not a_case(a_guest(memory=1000, free=50), 0).starving(LIMITS)
 
 
 def test_a_change_that_is_too_small_is_none():

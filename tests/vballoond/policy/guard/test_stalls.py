@@ -67,6 +67,35 @@ def test_movement_ends_it_and_the_next_time_begins_small():
     assert [guest.see(at_s, 101, 300) for at_s in (35, 36, 46, 47)] == ["running", "stalled", "stalled", "running"]
 
 
+@pytest.mark.parametrize("reached", [300, 301])
+def test_so_does_movement_that_comes_to_the_target_at_once_or_a_little_beyond(reached):
+    guest = Watched()
+    for at_s in range(30):
+        guest.see(at_s, 100, 300)
+    assert len(guest.alerts) == 1
+    assert guest.see(30, reached, 300) == "running"
+    assert guest.state.guests["vm1"].stalls == 0
+    for at_s in range(31, 60):
+        guest.see(at_s, reached, 600)
+    assert len(guest.alerts) == 2
+
+
+@pytest.mark.parametrize("moved", [99, 101])
+def test_movement_from_where_the_target_is_does_not_end_it(moved):
+    guest = Watched()
+    guest.see(0, 100, 300)
+    assert guest.see(6, 100, 300) == "stalled"
+    assert guest.see(7, 100, 100) == "stalled"
+    assert guest.see(8, moved, 100) == "stalled"
+
+
+def test_there_is_an_end_to_the_doubling():
+    guest = Watched(replace(LIMITS, most_back_off_s=25.0))
+    times = [at_s for at_s in range(130) if guest.see(at_s, 100, 300) == "running"]
+    # As above, but the third time it is tried again after more than 25, and so it goes on.
+    assert times == [*range(6), *range(17, 23), *range(44, 50), *range(76, 82), *range(108, 114)]
+
+
 def test_it_stays_stalled_when_its_target_comes_to_where_it_is():
     guest = Watched()
     guest.see(0, 100, 300)
@@ -110,6 +139,7 @@ def test_what_others_say_of_a_guest_counts_and_is_no_stall(state):
     guest = Watched()
     assert [guest.see(at_s, 0, 300, state=state) for at_s in (0, 10, 20)] == [state] * 3
     assert guest.see(24, 0, 300) == "running"
+    assert guest.state.guests["vm1"].stalls == 0
 
 
 def test_a_guard_that_knows_the_guests_finds_none_of_them_new():
