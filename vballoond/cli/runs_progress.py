@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ..errors import PolicyError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -16,7 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Told:
-    """What came of the runs. ``keep`` is called with each that ended well, before it counts as ended."""
+    """What came of the runs. ``keep`` is called with each that ended well, before it counts as ended.
+
+    One whose policy ran out of time is none to be kept: the next time it may come to something else.
+    """
 
     keep: "Callable[[Job, RunResult], None] | None" = None
     results: "dict[str, RunResult]" = field(default_factory=dict)
@@ -58,12 +63,16 @@ class RunsProgress:
         self._bar.stop()
 
     def finished(self, job: "Job", result: "RunResult") -> None:
-        """Keep the result, and say that it is there."""
-        if self._told.keep is not None:
-            self._told.keep(job, result)
-        else:
+        """Keep the result, and say that it is there, or that it is none to be kept."""
+        if self._told.keep is None:
             self._told.results[job.key] = result
-        self._say(f"{job}: done")
+        elif result.late:
+            self.failed(job, PolicyError(_late(job, result)))
+            return
+        else:
+            self._told.keep(job, result)
+        failures = result.measures.policy_failures
+        self._say(f"{job}: done" + (f", the policy failed {_times(failures)}" if failures else ""))
 
     def failed(self, job: "Job", error: Exception) -> None:
         """Say what went wrong."""
@@ -73,4 +82,15 @@ class RunsProgress:
     def _say(self, text: str) -> None:
         self._done += 1
         self._bar.update(self._all, completed=self._done, refresh=True)
-        self._console.print(f"{text} ({self._done} of {self._runs})", markup=False, soft_wrap=True)
+        self._console.print(f"{text} ({self._done} of {self._runs})", markup=False, emoji=False, soft_wrap=True)
+
+
+def _late(job: "Job", result: "RunResult") -> str:
+    return (
+        f"the policy had no answer within {job.time_limit_s:g} s {_times(result.late)}, which depends on what else the "
+        "machine does: it is not kept; --time-limit gives it longer, --jobs fewer beside it"
+    )
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"

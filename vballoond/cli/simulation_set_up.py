@@ -5,13 +5,15 @@ import importlib.util
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import typer
 
 from ..errors import OperatorError, PolicyError
 from ..lab.highalloc.run import warm_up
+from ..lab.simulation.sweep.grid import doubts
+from ..lab.simulation.sweep.job import Job
 from .output import fail
 
 
@@ -22,6 +24,12 @@ def usage_errors() -> Iterator[None]:
         yield
     except (OperatorError, PolicyError) as error:
         raise typer.BadParameter(str(error)) from error
+
+
+def say_doubts(jobs: Sequence[Job]) -> None:
+    """Say on standard error what may be meant otherwise than it is written."""
+    for sentence in doubts(jobs):
+        print(sentence, file=sys.stderr)
 
 
 def cpus() -> int:

@@ -39,7 +39,9 @@ def record(
                 view = client.get("/v1/policy/view").json("now_s", "host", "guests")
                 lines.add(json.dumps(view, separators=(",", ":")))
                 written += 1
-                due_s += interval_s
+                # What was missed, as while the machine slept, is not made up for.
+                missed = (time.monotonic() - due_s) // interval_s
+                due_s += (1 + missed) * interval_s
                 if written != rounds:
                     time.sleep(max(0.0, due_s - time.monotonic()))
     except KeyboardInterrupt:

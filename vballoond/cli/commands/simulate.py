@@ -1,6 +1,7 @@
 """``vballoond simulate``: what a policy does with a host, before it is let near one. It needs no daemon.
 
-Exit status: 0 done; 1 it could not be done, or what must hold or is promised did not; 2 wrong usage; 130 Ctrl-C.
+Exit status: 0 done; 1 it could not be done, or what must hold or is promised did not; 2 wrong usage; 130 Ctrl-C;
+128 and the number of another signal that ended it.
 """
 
 import sys
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from ...errors import OperatorError
+from ...errors import OperatorError, PolicyError
+from ...sizes import format_size
 from ..completion import complete_scenarios_and_views, complete_tried_policies
 from ..entry import INTERRUPTED
 from ..experiment import check_plot
@@ -63,13 +65,16 @@ def simulate(
     as_json: Json = False,
 ) -> None:
     """Try policies on a simulated host, side by side; or on recorded views."""
+    from ...lab.simulation.endings import ending_in_order
+
     if plot is not None:
         check_plot(plot)
     try:
-        if scenario.endswith(".jsonl"):
-            _replay(policy, Path(scenario), time_limit, plot, as_json=as_json)
-        else:
-            _simulate(policy, scenario, seed, jobs, time_limit, plot, as_json=as_json)
+        with ending_in_order():
+            if scenario.endswith(".jsonl"):
+                _replay(policy, Path(scenario), time_limit, plot, as_json=as_json)
+            else:
+                _simulate(policy, scenario, seed, jobs, time_limit, plot, as_json=as_json)
     except KeyboardInterrupt:
         fail("interrupted", status=INTERRUPTED)
 
@@ -87,11 +92,12 @@ def _simulate(
     # numba and numpy take a second to import, which the other commands need not spend.
     from ...lab.simulation.shipped import load_host_scenario
     from ...lab.simulation.sweep.grid import jobs_of
-    from ..simulation_set_up import cpus, prepared, usage_errors
+    from ..simulation_set_up import cpus, prepared, say_doubts, usage_errors
 
     with usage_errors():
         asked = jobs_of(policies, [scenario], [seed], {}, time_limit_s)
         summary = load_host_scenario(scenario).summary
+    say_doubts(asked)
     prepared()
     told = Told()
     with RunsProgress(len(asked), told) as progress:
@@ -139,7 +145,19 @@ def _replay(policies: list[str], path: Path, time_limit_s: float, plot: Path | N
     with usage_errors():
         chosen = told_apart(choose(text, time_limit_s) for text in policies)
         views = read_snapshots(path)
-    replayed = {one.label: would_decide(views, one, time_limit_s=time_limit_s) for one in chosen}
+    replayed, failures = {}, []
+    for one in chosen:
+        try:
+            replayed[one.label] = would_decide(views, one, time_limit_s=time_limit_s)
+        except (OperatorError, PolicyError) as error:
+            failures.append(f"{one.label}: {error}")
+    if replayed:
+        _show_replay(path, replayed, as_json=as_json)
+    if failures:
+        fail("; ".join(failures))
+
+
+def _show_replay(path: Path, replayed: "dict[str, list[WouldBe]]", *, as_json: bool) -> None:
     if as_json:
         rounds = {label: [item.data() for item in items] for label, items in replayed.items()}
         print_json({"snapshots": str(path), "open_loop": True, "policies": rounds})
@@ -154,7 +172,7 @@ def _print_replay(path: Path, replayed: "dict[str, list[WouldBe]]") -> None:
         moving = [(item.at_s, decision) for item in rounds for decision in item.moving]
         print(f"\n{label}: {len(rounds)} rounds, {len(moving)} targets would have been changed")
         for at_s, decision in moving[:_SHOWN_DECISIONS]:
-            change = f"{decision.from_bytes >> 20} MiB to {decision.target_bytes >> 20} MiB"
+            change = f"{format_size(decision.from_bytes)} to {format_size(decision.target_bytes)}"
             print(f"  at {at_s:.0f} s  {decision.guest}: {change}: {decision.explanation}")
         if len(moving) > _SHOWN_DECISIONS:
             print(f"  and {len(moving) - _SHOWN_DECISIONS} more; --json shows all")

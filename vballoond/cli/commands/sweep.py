@@ -1,12 +1,13 @@
 """``vballoond sweep``: many simulations, here or on a Dask cluster, into a file. It needs no daemon.
 
-Exit status: 0 all runs are in the file; 1 some are not; 2 wrong usage; 130 Ctrl-C, after which it can be gone on with.
+Exit status: 0 all runs are in the file; 1 some are not; 2 wrong usage; 130 Ctrl-C, 128 and the number
+of another signal that ended it; after either it can be gone on with.
 """
 
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from ...lab.simulation.sweep.job import Job
     from ...lab.simulation.sweep.observer import Observer
+
+_GO_ON: Final = "the same command goes on with what is missing"
 
 
 def sweep(
@@ -44,14 +47,34 @@ def sweep(
     time_limit: TimeLimit = 10.0,
 ) -> None:
     """Simulate every policy with every setting on every scenario with every seed."""
+    from ...lab.simulation.endings import ending_in_order
+
+    try:
+        with ending_in_order():
+            _sweep(policy, scenario, out, seeds, values or [], scheduler, jobs, time_limit)
+    except KeyboardInterrupt:
+        fail("interrupted", _GO_ON, status=INTERRUPTED)
+
+
+def _sweep(
+    policy: list[str],
+    scenario: list[str],
+    out: Path,
+    seeds: str,
+    values: list[str],
+    scheduler: str | None,
+    jobs: int | None,
+    time_limit: float,
+) -> None:
     from ...lab.simulation.sweep.grid import check_scheduler, jobs_of, parse_seeds, parse_values
     from ...lab.simulation.sweep.store import open_store
-    from ..simulation_set_up import usage_errors
+    from ..simulation_set_up import say_doubts, usage_errors
 
     with usage_errors():
         if scheduler is not None:
             check_scheduler(scheduler)
-        asked = jobs_of(policy, scenario, parse_seeds(seeds), parse_values(values or []), time_limit)
+        asked = jobs_of(policy, scenario, parse_seeds(seeds), parse_values(values), time_limit)
+    say_doubts(asked)
     told = Told()
     try:
         with ExitStack() as stack:
@@ -65,10 +88,8 @@ def sweep(
             if missing:
                 with RunsProgress(len(missing), told) as progress:
                     _run(missing, progress, scheduler, jobs)
-    except KeyboardInterrupt:
-        fail("interrupted", "the same command goes on with what is missing", status=INTERRUPTED)
     except OperatorError as error:
-        fail(str(error), "the same command goes on with what is missing")
+        fail(str(error), _GO_ON)
     if told.failures:
         fail("; ".join(told.failures), "the same command tries these again")
 

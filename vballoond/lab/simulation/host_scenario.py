@@ -22,6 +22,7 @@ from ...config.policy import GuardSettings, OwnSettings
 from ...config.section import Size
 from ...errors import OperatorError
 from ...sizes import format_size
+from .scenario_problem import Tables, problem
 
 MAX_GUESTS: Final = 1000
 MAX_GUEST_BYTES: Final = 64 << 30
@@ -135,6 +136,8 @@ class GuestTable(_Span):
             raise ValueError("min, max and memory must rise in this order; min and max are sizes of the balloon")
         if self.workload is not None and self.workload not in shipped_scenarios():
             raise ValueError(f"workload {self.workload!r} is none of {', '.join(shipped_scenarios())}")
+        if self.waits and "start_s" in self.model_fields_set:
+            raise ValueError("a guest that waits comes when its reservation is ready: start_s must not be given")
         if self.waits and self.count > 1:
             raise ValueError("a guest that waits for a reservation is one: count must be 1")
         for table in self.load:
@@ -245,25 +248,10 @@ def read_scenario(text: str, where: str) -> HostScenario:
     try:
         return HostScenario.model_validate(document)
     except ValidationError as error:
-        raise OperatorError(f"scenario {where}: {_problem(error)}") from error
+        raise OperatorError(f"scenario {where}: {problem(error, _TABLES)}") from error
 
 
-def _problem(error: ValidationError) -> str:
-    """Return what is wrong first, in words for who wrote the file, and for an unknown key, what it could be."""
-    first = error.errors(include_url=False, include_context=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden" and (model := _table_at(first["loc"][:-1])) is not None:
-        return f"{where}: unknown key; there are {', '.join(model.model_fields)}"
-    said = str(first["msg"]).removeprefix("Value error, ")
-    return f"{where}: {said}" if where else said
-
-
-def _table_at(location: tuple[int | str, ...]) -> type[BaseModel] | None:
-    """Return the model of the table at a place of a scenario; None where it is no table with keys of its own."""
-    return _TABLES.get(tuple(part for part in location if isinstance(part, str)))
-
-
-_TABLES: Final[dict[tuple[str, ...], type[BaseModel]]] = {
+_TABLES: Final[Tables] = {
     (): HostScenario,
     ("host",): SimulatedHost,
     ("host", "load"): HostLoad,

@@ -108,6 +108,7 @@ class RoundTally:
     orders: int = 0
     alerts: int = 0
     policy_failures: int = 0
+    late: int = 0
     reservations_ready: int = 0
     reservations_failed: int = 0
 

@@ -1,7 +1,8 @@
 """The picture of a simulation: what the host had, what guests took, what balloons held, a colour for each policy.
 
-Rules of this file: matplotlib comes with the extra "plot", so nobody imports this file before a picture is wanted; and
-colours are told apart by people who do not see red or green, and by their lightness.
+Rules of this file: matplotlib comes with the extra "plot", so nobody imports this file before a picture is wanted;
+colours are told apart by people who do not see red or green, and by their lightness; and what people have written is
+drawn as it is, not as mathematics.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,7 +28,7 @@ def draw(summary: str, results: Sequence[RunResult], path: Path) -> None:
     """
     figure = Figure(figsize=(12, 12), layout="constrained")
     first = results[0]
-    figure.suptitle(f"{first.scenario}: {summary}; seed {first.seed}")
+    figure.suptitle(f"{first.scenario}: {summary}; seed {first.seed}", parse_math=False)
     available, held, resident, stalls = figure.subplots(4, 1, sharex=True)
     _lines(available, results, lambda point: point.available_bytes / _MIB, "available on the host, MiB")
     available.axhline(first.reserve_bytes / _MIB, color="#606060", linestyle=":", label="reserve")
@@ -36,7 +37,8 @@ def draw(summary: str, results: Sequence[RunResult], path: Path) -> None:
     _lines(resident, results, lambda point: point.resident_bytes / _MIB, "guests take, MiB")
     _lines(stalls, results, lambda point: point.stalls, "stalls so far (crosses: killed)")
     _kills(stalls, results)
-    available.legend(loc="best", frameon=False, fontsize="small")
+    for label in available.legend(loc="best", frameon=False, fontsize="small").get_texts():
+        label.set_parse_math(False)
     stalls.set_xlabel("virtual time, s")
     figure.savefig(path, dpi=120)
 

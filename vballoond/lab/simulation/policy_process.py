@@ -6,7 +6,7 @@ Rules of this file:
   all that it started, not allowed to write files or to run programs, and what it prints goes nowhere. So a policy is
   tried as it will be used.
 * That process reads files, but what is tried is a source, wherever its file is by now. So the source is in a directory
-  of its own meanwhile, and what is told of it names the file that it is from.
+  of its own meanwhile, and what is told of it names the file that it is from. It goes with the process (``endings``).
 * A policy that keeps its time decides the same, however long it may take.
 """
 
@@ -50,12 +50,18 @@ class PolicyProcess:
             directory = None if self._source is None else self._placed(stack, self._source)
             self._loop = stack.enter_context(asyncio.Runner())
             self._scripts = SeparateScripts(directory, self._bounds)
-            stack.callback(lambda: self._loop.run(self._scripts.close()))
+            stack.callback(lambda: self._loop.run(self._end()))
             self._stack.push(stack.pop_all())
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    async def _end(self) -> None:
+        # Whoever was told to end amid a question has left it under way, and would wait here for its answer.
+        for question in asyncio.all_tasks() - {asyncio.current_task()}:
+            question.cancel()
+        await self._scripts.close()
 
     def names(self) -> list[str]:
         """Return the policies that there are: of the file, at least one; without a file, all that can be found.

@@ -11,7 +11,7 @@ from .measures import Measures
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """The host at the end of one round."""
+    """The host at the end of one round, or of the run."""
 
     at_s: float
     available_bytes: int
@@ -27,7 +27,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """One run. The same scenario, policy and seed give an equal one, wherever it is made."""
+    """One run. The same scenario, policy and seed give an equal one, wherever it is made, unless it was ``late``."""
 
     scenario: str
     policy: str
@@ -41,6 +41,9 @@ class RunResult:
     """What the scenario promises and did not get, in sentences."""
     problems: tuple[str, ...]
     """Of the policy, each once."""
+    late: int
+    """How often the policy had no answer in time. That depends on what else the machine does: where it is not 0,
+    another run with the same policy and seed may come to something else."""
     curve: tuple[Point, ...]
 
     def as_json(self) -> dict[str, Any]:

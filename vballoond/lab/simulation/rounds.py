@@ -12,6 +12,7 @@ from ...policy.guard.decision import Decisions
 from ...policy.guard.error_budget import ErrorBudget
 from ...policy.guard.limits import Limits
 from ...policy.guard.state import GuardState
+from ...policy.plan import Alert
 from ...policy.reservations import Book, Reservation, step
 from ...policy.showing import Shown, show
 
@@ -29,6 +30,10 @@ class Outcome:
     changed: tuple[Reservation, ...]
     """Reservations that are in another state now."""
     problem: str | None = None
+    late: bool = False
+    """Whether it failed because its time was over: then another round over the same view might not."""
+    alerts: tuple[Alert, ...] = ()
+    """What people should know: what the guard says, and what is seen of guests whatever the policy says."""
 
 
 class PolicyRounds:
@@ -53,20 +58,28 @@ class PolicyRounds:
     def decide(self, view: View) -> Outcome:
         """Do one round over ``view``, whose ``memory`` and reservations are filled in here."""
         shown = self._show(replace(view, memory=self._memory), self._state)
+        alerts = shown.alerts
         self.book, changed = step(self.book, shown.view)
         shown = self._show(shown.view, shown.state)
         seen, self._state = shown.view, shown.state
         if self.budget.set_aside is not None:
-            return Outcome(seen, None, None, changed)
+            return Outcome(seen, None, None, changed, alerts=alerts)
         try:
             plan = ask(self._found, seen, self._settings)
         except PolicyError as error:
             self.budget = self.budget.failed(view.now_s, str(error))
-            return Outcome(seen, None, None, changed, str(error))
+            return Outcome(seen, None, None, changed, str(error), _was_late(error), alerts)
         self.budget = self.budget.succeeded()
         decisions = guard(seen, plan, self._state, self._limits)
         self._state, self._memory = decisions.state, plan.memory
-        return Outcome(seen, plan, decisions, changed)
+        return Outcome(seen, plan, decisions, changed, alerts=(*decisions.alerts, *alerts))
 
     def _show(self, view: View, state: GuardState) -> Shown:
         return show(view, state, self.book, self._limits)
+
+
+def _was_late(error: BaseException | None) -> bool:
+    """Whether somebody here ran out of patience: what a script raises in its own process comes as text only."""
+    while error is not None and not isinstance(error, TimeoutError):
+        error = error.__cause__ or error.__context__
+    return error is not None

@@ -3,10 +3,10 @@
 Rules of this file:
 
 * Each virtual second guests run one after the other, and then the host is looked at. At the end of each interval there
-  is a round of the policy. So a guest never runs while somebody decides, which differs from a daemon's host by less
-  than a round.
+  is a round of the policy, of each whole one. So a guest never runs while somebody decides, which differs from a
+  daemon's host by less than a round.
 * Nothing but scenario, policy and seed decides what comes of it: no clock, no chance of this process.
-* What must hold is checked in each round (``promises``).
+* What must hold is checked in each round (``promises``), and what the scenario promises at the end, too.
 """
 
 import hashlib
@@ -97,6 +97,8 @@ class _Simulation:
                 round_s += self._scenario.interval_s
                 self._round(now_s)
                 progress(min(1.0, now_s / self._scenario.duration_s))
+        if self._curve[-1].at_s < now_s:
+            self._look_back(now_s)
 
     def close(self) -> None:
         self._population.close()
@@ -128,6 +130,9 @@ class _Simulation:
         self._count(outcome)
         for reservation in outcome.changed:
             self._reservation_changed(reservation, now_s)
+        self._look_back(now_s)
+
+    def _look_back(self, now_s: float) -> None:
         self._check_promises(now_s)
         self._curve.append(self._point(now_s))
 
@@ -174,7 +179,8 @@ class _Simulation:
     def _count(self, outcome: Outcome) -> None:
         if outcome.decisions is not None:
             self._sums.orders += len(outcome.decisions.orders)
-            self._sums.alerts += len(outcome.decisions.alerts)
+        self._sums.alerts += len(outcome.alerts)
+        self._sums.late += outcome.late
         if outcome.problem is not None:
             self._sums.policy_failures += 1
             if len(self._problems) < MAX_PROBLEMS:
@@ -230,5 +236,6 @@ class _Simulation:
             decisions=self._decisions.hexdigest(),
             broken=tuple(self._broken.values())[:MAX_BROKEN],
             problems=tuple(self._problems),
+            late=self._sums.late,
             curve=tuple(self._curve),
         )

@@ -37,7 +37,8 @@ def scenario_text(name: str) -> ScenarioText:
     if path is None:
         known = ", ".join(sorted(shipped_host_scenarios()))
         raise OperatorError(
-            f"no scenario {name!r}: there are {known}; or give a .toml file, or recorded views in .jsonl"
+            f"no scenario {name!r}: there are {known}; or give a .toml file (only 'vballoond simulate' takes recorded "
+            "views, in .jsonl)"
         )
     try:
         with path.open("rb") as file:

@@ -93,8 +93,7 @@ def would_decide(
 
 def _would_be(rounds: PolicyRounds, view: View) -> WouldBe:
     outcome = rounds.decide(view)
-    decisions = outcome.decisions
-    if decisions is None:
-        return WouldBe(view.now_s, (), (), outcome.problem or rounds.budget.set_aside)
-    alerts = tuple(f"{alert.guest or 'host'}: {alert.message}" for alert in decisions.alerts)
-    return WouldBe(view.now_s, decisions.explanations, alerts, None)
+    alerts = tuple(f"{alert.guest or 'host'}: {alert.message}" for alert in outcome.alerts)
+    if outcome.decisions is None:
+        return WouldBe(view.now_s, (), alerts, outcome.problem or rounds.budget.set_aside)
+    return WouldBe(view.now_s, outcome.decisions.explanations, alerts, None)

@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 from support.fake_daemon import FakeDaemon
@@ -30,6 +31,20 @@ async def test_how_often_can_be_said(daemon: FakeDaemon, command, tmp_path, naps
     await command("record", tmp_path / "views.jsonl", "--rounds", "3", "--interval", "2")
     assert len(naps) == 2
     assert all(nap <= 4 for nap in naps)
+
+
+async def test_what_was_missed_is_not_made_up_for(daemon: FakeDaemon, command, tmp_path, monkeypatch) -> None:
+    daemon.says("GET", "/v1/policy/view", VIEW)
+    now_s, naps = [1000.0], []
+
+    def sleep(nap_s: float) -> None:
+        naps.append(nap_s)
+        now_s[0] += nap_s + (95 if len(naps) == 1 else 0)  # the machine sleeps for longer
+
+    clock = SimpleNamespace(monotonic=lambda: now_s[0], sleep=sleep)
+    monkeypatch.setattr("vballoond.cli.commands.record.time", clock)
+    await command("record", tmp_path / "views.jsonl", "--rounds", "4", "--interval", "10")
+    assert naps == [10, 5, 10]
 
 
 async def test_a_file_that_cannot_be_written_is_said(daemon: FakeDaemon, command, tmp_path) -> None:

@@ -8,6 +8,8 @@ from support.simulation import SMALL
 from support.sweeps import TAKE
 
 from vballoond.cli.main import main
+from vballoond.errors import PolicyError
+from vballoond.lab.simulation import snapshots
 from vballoond.lab.simulation.promises import BrokenRuleError
 from vballoond.lab.simulation.sweep import here
 from vballoond.policy.view import view_json
@@ -60,6 +62,7 @@ def test_a_policy_that_loops_is_a_failure_of_it_and_the_run_is_made(simulate, sm
     assert done.status == 0
     assert "it took longer than 0.5 s, and was killed" in done.out
     assert f'File "{path}", line 6' in done.out
+    assert "small, take, seed 1: done, the policy failed 3 times" in done.err
 
 
 def test_with_json_there_is_json_alone_and_the_same_on_every_run(simulate, small) -> None:
@@ -113,12 +116,40 @@ def test_recorded_views_are_replayed_and_that_is_said_plainly(simulate, tmp_path
     assert done.status == 0
     assert "whatever was decided before (open loop)" in done.out
     assert "shares: 1 rounds, 1 targets would have been changed" in done.out
-    assert "at 1000 s  a: 0 MiB to 100 MiB: " in done.out
+    assert "at 1000 s  a: 0 B to 100 MiB: " in done.out
     assert "static: 1 rounds, 0 targets would have been changed" in done.out
     told = json.loads(simulate("--policy", "shares", "--scenario", path, "--json").out)
     assert told["open_loop"] is True
     assert told["policies"]["shares"][0]["decisions"][0]["target_bytes"] == 100 << 20
     assert simulate("--policy", "shares", "--scenario", path, "--plot", tmp_path / "p.png").status == 2
+
+
+def test_a_replay_that_cannot_be_made_is_told_and_the_others_are(simulate, tmp_path, monkeypatch) -> None:
+    true_decide = snapshots.would_decide
+
+    def would_decide(views, one, **more):
+        if one.name == "static":
+            raise PolicyError("policy static: it does not start")
+        return true_decide(views, one, **more)
+
+    monkeypatch.setattr(snapshots, "would_decide", would_decide)
+    path = tmp_path / "live.jsonl"
+    path.write_bytes(view_json(a_view(a_guest("a", free=900), total=4096, available=200)) + b"\n")
+    both = ("--policy", "static", "--policy", "shares", "--scenario", path)
+    done = simulate(*both)
+    assert (done.status, done.err) == (1, "vballoond: static: policy static: it does not start\n")
+    assert "shares: 1 rounds, 1 targets would have been changed" in done.out
+    assert list(json.loads(simulate(*both, "--json").out)["policies"]) == ["shares"]
+    alone = simulate("--policy", "static", "--scenario", path)
+    assert (alone.status, alone.out) == (1, "")
+
+
+def test_a_change_of_less_than_a_mebibyte_is_seen_in_a_replay(simulate, tmp_path) -> None:
+    path, script = tmp_path / "live.jsonl", tmp_path / "take.py"
+    script.write_text(TAKE.replace("12 << 20", "600 << 10"))
+    short = a_view(a_guest("a", free=900), total=4096, available=20, reserve_bytes=100)
+    path.write_bytes(view_json(short) + b"\n")
+    assert "at 1000 s  a: 0 B to 600 KiB: " in simulate("--policy", script, "--scenario", path).out
 
 
 def test_a_run_that_cannot_be_made_is_told(simulate, small, monkeypatch) -> None:

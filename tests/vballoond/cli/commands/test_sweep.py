@@ -1,9 +1,11 @@
+import signal
 import sqlite3
 import sys
 
 import pytest
 from support.command import Outcome
 from support.simulation import SMALL
+from support.sweeps import TAKE
 
 from vballoond.cli.main import main
 from vballoond.lab.simulation.sweep import here
@@ -110,3 +112,47 @@ def test_without_dask_it_is_said_what_to_install(sweep, monkeypatch) -> None:
     done = sweep("--policy", "static", "--scheduler", "tcp://127.0.0.1:1")
     assert done.status == 1
     assert "install vballoond with its extra 'sweep'" in done.err
+
+
+def test_a_run_whose_policy_ran_out_of_time_is_tried_again(sweep, tmp_path) -> None:
+    path, now = tmp_path / "now.py", "view.now_s > 60"
+    path.write_text(TAKE.replace("return Plan", f"while {now}: pass\n        return Plan"))
+    for _ in range(2):
+        late = sweep("--policy", path, "--time-limit", 0.3)
+        assert late.status == 1
+        assert "1 runs, 0 of them are in" in late.err
+        assert "small, take, seed 1: the policy had no answer within 0.3 s 3 times" in late.err
+        assert "--time-limit gives it longer" in late.err
+    assert rows(tmp_path) == []
+
+
+def test_recorded_views_are_no_scenario_of_a_sweep(sweep, tmp_path) -> None:
+    done = sweep("--policy", "static", "--scenario", tmp_path / "live.jsonl")
+    assert done.status == 2
+    assert "only 'vballoond simulate' takes recorded views" in " ".join(done.err.replace("│", " ").split())
+
+
+def test_settings_that_may_be_meant_for_another_policy_are_told(sweep, tmp_path) -> None:
+    (tmp_path / "small.toml").write_text(SMALL + "[settings.shars]\nx = 1\n")
+    done = sweep("--policy", "shares")
+    assert done.status == 0
+    assert "it has settings of 'shars', which is not tried, and may be meant for 'shares'" in done.err
+
+
+def test_a_sweep_that_is_told_to_end_keeps_what_it_has(sweep, tmp_path, monkeypatch) -> None:
+    true_run = here.run_job
+
+    def run_job(job):
+        if job.seed == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return true_run(job)
+
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGHUP)}
+    monkeypatch.setattr(here, "run_job", run_job)
+    try:
+        assert sweep("--policy", "static", "--seeds", "1-3").status == 128 + signal.SIGTERM
+    finally:
+        signal.alarm(0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert [seed for _, _, seed in rows(tmp_path)] == [1]

@@ -54,6 +54,13 @@ def test_other_load_of_the_host_rises_in_its_ramp_and_ends() -> None:
         ),
         (SMALL + "[settings.watermark]\nsince = 07:30:00", "settings.watermark.since: input was not a valid JSON"),
         ("summary =", "scenario small: Invalid value"),
+        (SMALL.replace("[[guest]]", "[guest]").replace("[[guest.load]]", "[[x]]"), "guest: write [[guest]]"),
+        (HOST + '[[guest]]\nname = "a"\nmemory = "32MiB"\n[guest.load]\nkind = "idle"', "write [[guest.load]]"),
+        (SMALL + '[host.load]\nsize = "1MiB"', "host.load: write [[host.load]]"),
+        (SMALL.replace("[host]", "[[host]]"), "host: write [host]"),
+        (SMALL + "[[settings.psi]]\nx = 1", "settings.psi: write [settings.psi]"),
+        ("guest = [3]\n" + HOST, "guest.0: Input should be"),
+        (SMALL.replace("count = 3", "waits = true\nstart_s = 0"), "start_s must not be given"),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_what_is_wrong(text: str, says: str) -> None:
@@ -80,3 +87,8 @@ def test_a_name_that_is_none_is_told_which_there_are(tmp_path) -> None:
     (tmp_path / "odd.toml").write_bytes(b"\xff")
     with pytest.raises(OperatorError, match="not UTF-8"):
         scenario_text(str(tmp_path / "odd.toml"))
+
+
+def test_who_looks_for_recorded_views_is_told_who_takes_them() -> None:
+    with pytest.raises(OperatorError, match="only 'vballoond simulate' takes recorded views"):
+        scenario_text("live.jsonl")

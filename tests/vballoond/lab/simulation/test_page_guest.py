@@ -133,3 +133,19 @@ def test_with_deflate_on_oom_a_program_is_given_balloon_pages_before_it_is_kille
         kills.append(guest.event(VmEvent.OOM_KILL))
     assert kills[0] > 0
     assert kills[1] == 0
+
+
+def test_it_is_shown_how_much_of_the_free_memory_lies_in_pieces(life: Life) -> None:
+    whole = life.begin(QUIET).view(10.0).fragmentation
+    torn = '[[guest.load]]\nkind = "file-cache"\nmib_per_s = 8\n'
+    pieces = life.begin(QUIET + torn).view(10.0).fragmentation
+    assert 0 <= pieces.free_huge_share < whole.free_huge_share < 1
+    assert pieces.unusable_index == 1 - pieces.free_huge_share
+
+
+def test_pages_that_the_guest_moved_out_of_its_balloon_are_shown_as_a_rate_since_the_last_look(life: Life) -> None:
+    guest = life.begin(QUIET)
+    assert guest.view(10.0).migrated_frames_per_s == 0
+    guest._device.device.counters.migrated_frames += 40
+    assert guest.view(20.0).migrated_frames_per_s == 4
+    assert guest.view(30.0).migrated_frames_per_s == 0

@@ -155,3 +155,62 @@ def test_progress_is_told_in_each_round() -> None:
     shares = []
     run_module.run("small", a_scenario(), choose("static"), 1, shares.append)
     assert shares == pytest.approx([round_ / 12 for round_ in range(1, 13)])
+
+
+def test_a_guest_that_does_not_follow_is_an_alert() -> None:
+    stuck = '[[guest.fault]]\nkind = "stuck"\n'
+    guard = "[guard]\nstall_after_s = 10\nuncooperative_after_s = 20"
+    result = simulated(SMALL.replace("[guard]", guard) + stuck, TAKE)
+    assert (result.measures.alerts, simulated(policy=TAKE).measures.alerts) == (3, 0)
+
+
+def test_answers_that_do_not_come_in_time_are_counted_and_no_other_failure_is() -> None:
+    scenario = a_scenario()
+    late = run_module.run("small", scenario, script("while True: pass"), 1, lambda _: None, 0.3)
+    assert (late.late, late.measures.policy_failures) == (3, 3)
+    ended = run_module.run("small", scenario, script("import os; os._exit(1)"), 1, lambda _: None, 5.0)
+    assert (ended.late, ended.measures.policy_failures) == (0, 3)
+    assert simulated(policy=script("raise TimeoutError")).late == 0
+
+
+def test_what_a_scenario_promises_is_looked_at_to_its_end() -> None:
+    brief = SMALL.replace("duration_s = 120", "duration_s = 37\ninterval_s = 30")
+    hog = '[[guest.load]]\nkind = "hog"\nmib_per_s = 40\nstart_s = 31\n'
+    result = simulated(brief + hog + "[promise]\nmost_oom_kills = 0\n", "static")
+    assert result.measures.oom_kills > 0
+    assert len(result.broken) == 1
+    assert result.broken[0].startswith("at 37 s: ")
+    assert [point.at_s for point in result.curve] == [30.0, 37.0]
+    assert result.curve[-1].oom_kills == result.measures.oom_kills
+
+
+def test_settings_that_a_scenario_has_for_a_policy_are_its() -> None:
+    settings = "[settings.shares]\nstep_bytes = 1048576\n"
+    set_there, given = simulated(SMALL + settings), simulated(policy="shares:step_bytes=1048576")
+    assert set_there.decisions == given.decisions != simulated().decisions
+
+
+@pytest.fixture
+def rounds_made(monkeypatch: pytest.MonkeyPatch) -> list[run_module.PolicyRounds]:
+    made = []
+
+    class Noted(run_module.PolicyRounds):
+        def __init__(self, *arguments) -> None:
+            super().__init__(*arguments)
+            made.append(self)
+
+    monkeypatch.setattr(run_module, "PolicyRounds", Noted)
+    return made
+
+
+def test_a_guest_that_comes_claims_its_reservation(rounds_made) -> None:
+    simulated(SMALL.replace("0.5", "0.05").replace('"96MiB"', '"124MiB"') + RESERVED, "proportional")
+    (reservation,) = rounds_made[0].book.reservations
+    assert (reservation.state, reservation.claimed_by) == ("claimed", "new")
+
+
+def test_a_reservation_that_nobody_claims_is_kept_for_as_long_as_it_says(rounds_made) -> None:
+    asked = '[[reservation]]\nat_s = 10\nsize = "4MiB"\nwithin_s = 10\nkeep_s = 30\n'
+    simulated(SMALL.replace('"96MiB"', '"256MiB"') + asked, "static")
+    (reservation,) = rounds_made[0].book.reservations
+    assert (reservation.state, reservation.reason) == ("expired", "nobody claimed it within 30 s")

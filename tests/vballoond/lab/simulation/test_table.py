@@ -31,3 +31,23 @@ def test_a_picture_is_drawn(tmp_path) -> None:
     text = path.read_text()
     assert "<svg" in text
     assert len(text) > 10_000
+
+
+ODD = "[red] [/] :cat: $a$b^$ \\"
+
+
+def test_what_people_have_written_is_no_markup() -> None:
+    result = replace(simulated(), policy=f"shares:x={ODD}", scenario=f"s{ODD}", broken=(f"at 1 s: {ODD}",))
+    out = io.StringIO()
+    print_results(Console(file=out, width=200), f"a host {ODD}", [result])
+    lines = out.getvalue().splitlines()
+    assert lines[0] == f"s{ODD}: a host {ODD}"
+    assert lines[3].strip() == f"shares:x={ODD}"
+    assert lines[-1] == f"shares:x={ODD}: at 1 s: {ODD}"
+
+
+def test_what_people_have_written_is_no_mathematics(tmp_path) -> None:
+    plot = pytest.importorskip("vballoond.lab.simulation.plot")
+    result = replace(simulated(), policy=f"shares:x={ODD}", scenario=f"s{ODD}")
+    plot.draw(f"a host {ODD}", [result], tmp_path / "p.svg")
+    assert ODD in (tmp_path / "p.svg").read_text()

@@ -1,5 +1,6 @@
 """Which runs a sweep is: each policy with each combination of settings, on each scenario, with each seed."""
 
+import difflib
 import itertools
 import math
 import re
@@ -7,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from ....errors import OperatorError
+from ....policy.discover import built_in
 from ..chosen_policy import ChosenPolicy, check, choose, parse_value, told_apart
 from ..host_scenario import HostScenario, read_scenario
 from ..policy_process import TIME_LIMIT_S
@@ -15,6 +17,8 @@ from .job import Job
 
 MAX_JOBS: Final = 100_000
 MAX_SEEDS: Final = 10_000
+_CLOSE: Final = 0.8
+"""Of 1: so much alike are a name and the same with a slip in it."""
 _ADDRESS: Final = re.compile(r"(tcp|tls)://([^\s/:\[\]]+|\[[0-9a-fA-F:.%]+\]):(?P<port>\d{1,5})", re.ASCII)
 _RANGE: Final = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?", re.ASCII)
 
@@ -85,6 +89,22 @@ def jobs_of(
         Job(text.name, text.text, policy, seed, time_limit_s) for text in texts for policy in chosen for seed in seeds
     )
     return list({job.key: job for job in each}.values())
+
+
+def doubts(jobs: Iterable[Job]) -> list[str]:
+    """Return in sentences which settings of scenarios may be for a policy that is built in, and are for none.
+
+    They are no errors: a scenario may have settings for a policy of a file, whether or not that is tried now.
+    """
+    jobs = list(jobs)
+    known = [found.policy.name for found in built_in()]
+    tried = {job.policy.name for job in jobs}
+    return [
+        f"scenario {name}: it has settings of {other!r}, which is not tried, and may be meant for {close[0]!r}"
+        for name, text in dict.fromkeys((job.scenario, job.text) for job in jobs)
+        for other in read_scenario(text, name).settings
+        if other not in {*known, *tried} and (close := difflib.get_close_matches(other, known, 1, _CLOSE))
+    ]
 
 
 def _variants(policy: ChosenPolicy, values: Mapping[str, Sequence[Any]]) -> list[ChosenPolicy]:

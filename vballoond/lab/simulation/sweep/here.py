@@ -3,7 +3,8 @@
 Rules of this file:
 
 * Ctrl-C in a terminal reaches every process of the command: workers leave it to whoever called, who ends them.
-* However a command ends, its workers end with it, and whatever they started or wrote meanwhile goes, too.
+* However a command ends, its workers end with it, and whatever they started or wrote meanwhile goes, too. Of a run that
+  this process makes by itself that is up to who called (``endings``).
 """
 
 import ctypes
@@ -17,6 +18,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from ....errors import OperatorError
+from ..endings import EndedError, end_in_time, told_to_end
 from .job import Job, run_job
 from .observer import Observer
 
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 
 
 _PR_SET_PDEATHSIG: Final = 1
-_CLEARED_AWAY_S: Final = 5
 
 
 def run_here(jobs: Sequence[Job], observer: Observer, *, processes: int) -> None:
@@ -41,8 +42,8 @@ def run_here(jobs: Sequence[Job], observer: Observer, *, processes: int) -> None
     context = multiprocessing.get_context("spawn")
     most = min(processes, len(jobs))
     with (
-        _none_left(),
         ProcessPoolExecutor(most, mp_context=context, initializer=_become_worker, initargs=(os.getpid(),)) as pool,
+        _none_at_it(),
     ):
         futures = {pool.submit(_in_a_worker, job): job for job in jobs}
         for future in as_completed(futures):
@@ -70,27 +71,22 @@ def _tell(job: Job, future: "Future[RunResult]", observer: Observer) -> None:
         raise error
 
 
-class _EndedError(BaseException):
-    """This worker is to end, but for what it has to clear away."""
-
-
 _at_a_run = False
 
 
 def _become_worker(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _end)
+    for number in {signal.SIGTERM, *told_to_end()}:
+        signal.signal(number, _end)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
 
 
-def _end(*_: object) -> None:
+def _end(number: int, _: object) -> None:
     if _at_a_run:
-        # What is raised here can be lost, as in the end of an object's life: then there is a second end.
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(_CLEARED_AWAY_S)
-        raise _EndedError
+        end_in_time()
+        raise EndedError(number)
     os._exit(1)
 
 
@@ -99,15 +95,15 @@ def _in_a_worker(job: Job) -> "RunResult":
     try:
         _at_a_run = True
         return run_job(job)
-    except _EndedError:
+    except EndedError:
         os._exit(1)
     finally:
         _at_a_run = False
 
 
 @contextmanager
-def _none_left() -> Iterator[None]:
-    """End workers that are at it when something goes wrong; a pool by itself waits for them."""
+def _none_at_it() -> Iterator[None]:
+    """End workers that are at it when something goes wrong; a pool that is left makes all runs before it ends."""
     before = set(multiprocessing.active_children())
     try:
         yield

@@ -29,9 +29,17 @@ class Job:
 
     @property
     def key(self) -> str:
-        """What the run is known by: the same for the same content, whatever the files are called now."""
+        """What the run is known by: the same for the same content, whatever the files are called now.
+
+        The time limit is not in it: what it decides is late, and not kept.
+        """
         content = [self.scenario, self.text, self.policy.name, self.policy.settings, self.policy.source, self.seed]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+    @property
+    def attempt(self) -> str:
+        """What making it here and now is known by, among those who may be asked the same by others at the time."""
+        return f"{self.key}-{self.program}-{self.time_limit_s:g}"
 
     @property
     def scenario_content(self) -> str:

@@ -4,7 +4,8 @@ Rules of this file:
 
 * Dask comes with the extra "sweep", so nobody imports this file before a cluster is wanted.
 * A job has all that it needs in it: a cluster's machines need this program, in the same version, and no files.
-* A run is not kept on the cluster once it was told.
+* A run is not kept on the cluster once it was told. Two commands share one only if both ask for it by the same program,
+  with the same time limit.
 """
 
 import asyncio
@@ -54,7 +55,7 @@ def run_with(client: Any, jobs: Sequence[Job], observer: Observer) -> None:
     Raises:
         OperatorError: The connection is lost. What has ended by then was told.
     """
-    by_key = {f"vballoond-{job.key}": job for job in jobs}
+    by_key = {f"vballoond-{job.attempt}": job for job in jobs}
     futures = [client.submit(run_job, job, key=key) for key, job in by_key.items()]
     for future in _DASK.as_completed(futures, loop=client.loop):
         result, error = _ended(future)

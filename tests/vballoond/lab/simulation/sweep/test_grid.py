@@ -2,7 +2,9 @@ import pytest
 from support.simulation import SMALL
 
 from vballoond.errors import OperatorError
-from vballoond.lab.simulation.sweep.grid import check_scheduler, jobs_of, parse_seeds, parse_values
+from vballoond.lab.simulation.chosen_policy import ChosenPolicy
+from vballoond.lab.simulation.sweep.grid import check_scheduler, doubts, jobs_of, parse_seeds, parse_values
+from vballoond.lab.simulation.sweep.job import Job
 
 pytestmark = pytest.mark.long
 
@@ -79,3 +81,18 @@ def test_an_address_of_a_scheduler_is_taken(address) -> None:
 def test_what_dask_would_hang_at_is_refused(address) -> None:
     with pytest.raises(OperatorError, match="write tcp://HOST:PORT"):
         check_scheduler(address)
+
+
+def test_settings_for_a_name_with_a_slip_in_it_are_told_and_are_no_error(small, tmp_path) -> None:
+    settings = "[settings.watermrk]\nsamples = 1\n[settings.mine]\nx = 1\n[settings.psi]\n"
+    (tmp_path / "small.toml").write_text(SMALL + settings)
+    assert doubts(jobs_of(["static", "watermark"], [small], [1, 2], {})) == [
+        "scenario small: it has settings of 'watermrk', which is not tried, and may be meant for 'watermark'"
+    ]
+
+
+def test_settings_of_a_policy_that_is_tried_are_no_slip() -> None:
+    text = SMALL + "[settings.watermark2]\nsamples = 1\n"
+    own = ChosenPolicy("watermark2", file="mine.py", source="")
+    assert doubts([Job("small", text, own, 1)]) == []
+    assert len(doubts([Job("small", text, ChosenPolicy("static"), 1)])) == 1

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from support.sweeps import Notes, broken_job, file_job, small_jobs
 
@@ -59,7 +61,7 @@ def test_a_scheduler_that_is_none_is_told(monkeypatch) -> None:
 class LostFuture:
     """What Dask has of a run when the scheduler is gone."""
 
-    key = f"vballoond-{broken_job().key}"
+    key = f"vballoond-{broken_job().attempt}"
 
     def exception(self):
         raise distributed.client.FutureCancelledError(self.key, "scheduler-connection-lost")
@@ -75,3 +77,51 @@ def test_a_scheduler_that_goes_is_told(monkeypatch) -> None:
     monkeypatch.setattr(on_dask._DASK, "as_completed", lambda futures, **_: futures)
     with pytest.raises(OperatorError, match="the connection to the Dask scheduler is lost"):
         on_dask.run_with(Client(), [broken_job()], Notes())
+
+
+class DoneFuture:
+    """What Dask has of a run that has ended."""
+
+    def __init__(self, key: str) -> None:
+        self.key, self.released = key, False
+
+    def exception(self) -> None:
+        return None
+
+    def result(self):
+        assert not self.released
+        return self.key
+
+    def release(self) -> None:
+        self.released = True
+
+
+class DoneClient:
+    """Has all runs done at once."""
+
+    loop = None
+
+    def __init__(self) -> None:
+        self.futures = []
+
+    def submit(self, _, __, key):
+        self.futures.append(DoneFuture(key))
+        return self.futures[-1]
+
+
+def test_a_run_is_not_kept_on_the_cluster_once_it_was_told(monkeypatch) -> None:
+    monkeypatch.setattr(on_dask._DASK, "as_completed", lambda futures, **_: futures)
+    client, notes = DoneClient(), Notes()
+    on_dask.run_with(client, small_jobs(), notes)
+    assert len(notes.results) == 4
+    assert all(future.released for future in client.futures)
+
+
+def test_two_commands_share_a_run_on_the_cluster_only_if_they_ask_for_the_same(monkeypatch) -> None:
+    monkeypatch.setattr(on_dask._DASK, "as_completed", lambda futures, **_: futures)
+    client, job = DoneClient(), small_jobs()[0]
+    for asked in (job, job, replace(job, time_limit_s=0.5), replace(job, program="another")):
+        on_dask.run_with(client, [asked], Notes())
+    first, again, hurried, other = [future.key for future in client.futures]
+    assert first == again
+    assert len({first, hurried, other}) == 3

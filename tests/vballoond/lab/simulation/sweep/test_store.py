@@ -101,3 +101,25 @@ def test_two_sweeps_can_write_to_one_file(tmp_path) -> None:
         second.put(job(1), result)
         second.put(job(2), result)
         assert first.missing([job(1), job(2), job(3)]) == [job(3)]
+
+
+def test_two_sweeps_can_make_one_file_at_the_same_time(tmp_path, monkeypatch) -> None:
+    path, result, connect, refused = tmp_path / "r.sqlite", simulated(), sqlite3.connect, []
+
+    class Meddled(sqlite3.Connection):
+        """Amid making the file, another sweep begins to."""
+
+        def execute(self, sql: str, *values):
+            answer = super().execute(sql, *values)
+            if "user_version" in sql and not refused:
+                with pytest.raises(OperatorError, match="locked") as error, open_store(path):
+                    pass
+                refused.append(error)
+            return answer
+
+    monkeypatch.setattr(store_module, "_PATIENCE_S", 0)  # else the other one would wait for this one
+    monkeypatch.setattr(store_module.sqlite3, "connect", lambda *a, **k: connect(*a, **k, factory=Meddled))
+    with open_store(path) as store:
+        store.put(job(1), result)
+        assert store.missing([job(1)]) == []
+    assert len(refused) == 1
