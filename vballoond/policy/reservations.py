@@ -24,7 +24,7 @@ from pydantic import ConfigDict, Field
 from ..errors import OperatorError
 from ..sizes import format_size
 from .guard.stalls import outstanding
-from .view import Bytes, GuestView, Instant, View
+from .view import MAX_BYTES, Bytes, GuestView, Instant, View
 
 State = Literal["asked", "gathering", "ready", "claimed", "expired", "failed"]
 
@@ -109,7 +109,8 @@ def ask(
     """
     limit = max(0, view.host.total_bytes - view.host.reserve_bytes)
     if not 0 < wanted_bytes <= limit:
-        detail = f"{wanted_bytes} bytes cannot be reserved: this host has {limit} above its reserve"
+        size = format_size(wanted_bytes) if abs(wanted_bytes) <= MAX_BYTES else "so much"
+        detail = f"{size} cannot be reserved: this host has {format_size(limit)} above its reserve"
         raise OperatorError(detail, status=422, code="out-of-range", limit_bytes=limit)
     if not (0 <= within_s <= MAX_WAIT_S and 0 < keep_s <= MAX_WAIT_S):
         raise OperatorError(

@@ -218,11 +218,14 @@ def test_a_cancelled_one_holds_nothing():
     assert cancel(asked.book, asked.id, 2.0) == asked.book
 
 
-@pytest.mark.parametrize("wanted", [0, -1, 12 * GIB + 1])
-def test_more_than_there_can_be_is_refused(wanted):
+@pytest.mark.parametrize(
+    ("wanted", "said"), [(0, "0 B"), (-1, "-1 B"), (13 * GIB, "13 GiB"), (12 * GIB + 1, "12 GiB"), (10**400, "so much")]
+)
+def test_more_than_there_can_be_is_refused(wanted, said):
     with pytest.raises(OperatorError) as refused:
         ask(Book(), a_view(total=16384, reserve_bytes=4096), wanted, within_s=1)
     assert (refused.value.status, refused.value.extra) == (422, {"limit_bytes": 12 * GIB})
+    assert refused.value.detail == f"{said} cannot be reserved: this host has 12 GiB above its reserve"
 
 
 @pytest.mark.parametrize(
