@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from ..sizes import parse_size
 from .client import Client, read_token_file
 from .completion import complete_names
 
@@ -31,3 +32,15 @@ def client_of(api: str, token_file: Path | None) -> Client:
         ClientError: There is no token in the file.
     """
     return Client(api, read_token_file(token_file))
+
+
+def size_of(text: str) -> int:
+    """Return the bytes that the argument SIZE means.
+
+    Raises:
+        typer.BadParameter: It is no size.
+    """
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="SIZE") from error

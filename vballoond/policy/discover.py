@@ -104,6 +104,11 @@ def built_in() -> tuple[Found, ...]:
     return tuple(Found(policy, "built-in", _file_of(policy)) for policy in BUILT_IN)
 
 
+def built_in_named(name: str) -> Found | None:
+    """Return the policy of this name that is always there, whatever files and packages call theirs; None: none is."""
+    return next((found for found in built_in() if found.policy.name == name), None)
+
+
 def _named(found: Iterable[Found], problems: dict[str, str]) -> dict[str, Found]:
     named: dict[str, Found] = {}
     for item in found:

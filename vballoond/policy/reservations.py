@@ -105,8 +105,12 @@ def ask(
     """Return the book with a new reservation in it, and that.
 
     Raises:
-        OperatorError: Status 422: a number is out of range; 409: there are too many.
+        OperatorError: Status 422: a number is out of range, or the purpose could do something to the terminal on which
+            it is printed; 409: there are too many.
     """
+    if not purpose.isprintable():
+        detail = f"purpose is {purpose!r}, not one line that can be read"
+        raise OperatorError(detail, status=422, code="invalid-purpose")
     limit = max(0, view.host.total_bytes - view.host.reserve_bytes)
     if not 0 < wanted_bytes <= limit:
         size = format_size(wanted_bytes) if abs(wanted_bytes) <= MAX_BYTES else "so much"

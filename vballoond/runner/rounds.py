@@ -121,6 +121,10 @@ class Rounds:
             self.differences = ()
         self.acting, self.shadow = acting, shadow
 
+    def look_at_hands(self) -> None:
+        """See which targets somebody has set by hand until now."""
+        self._hands.look(self._registry, self.now_s, self.by_hand_s)
+
     def rest(self) -> None:
         """Nobody decides for now: what the guard knew of guests will be of no use later."""
         self._state = None
@@ -138,7 +142,7 @@ class Rounds:
     async def round(self) -> bool:
         """Do a round of whoever acts, and of whoever is in shadow; say whether a target was set."""
         choices = self._choices
-        self._hands.look(self._registry, self.now_s, self.by_hand_s)
+        self.look_at_hands()
         view = await self._lookout.view(self.now_s, keep=True)
         shown = await self._show(view, self._known_state(view))
         alerts = shown.alerts

@@ -21,7 +21,7 @@ from ..events.log import EventLog
 from ..offload import Offload
 from ..policy.comparing import Difference
 from ..policy.decision_log import DecisionLog
-from ..policy.discover import built_in
+from ..policy.discover import built_in_named
 from ..policy.guard.decision import Decisions
 from ..policy.reservations import Reservation
 from ..policy.view import View
@@ -179,11 +179,8 @@ class PolicyRunner:
     async def keep_what_was_set(self) -> None:
         """Somebody has set something, a target perhaps: have it kept, and that it was set by hand."""
         if self._task is not None:  # before, not all balloons are there
-            self._look_at_hands()
+            self._rounds.look_at_hands()
         await self._keeping.keep(moved=True)
-
-    def _look_at_hands(self) -> None:
-        self._hands.look(self._registry, self._rounds.now_s, self._rounds.by_hand_s)
 
     async def follow(self, settings: PolicySettings) -> list[str]:
         """Take another configuration; return what was done, for people."""
@@ -230,7 +227,7 @@ class PolicyRunner:
         known = rounds.known
         if not known.policies:  # later ones are seen by rounds: nobody who only asks is to wait for a script
             known = await rounds.look_for_policies()
-        self._look_at_hands()
+        self._rounds.look_at_hands()
         return Status(rounds.acting, rounds.shadow, known, rounds.differences, dict(self._hands.until_s))
 
     async def choose(self, acting: Acting | None, shadow: Acting | None, *, change_shadow: bool) -> None:
@@ -260,7 +257,7 @@ class PolicyRunner:
         acting = self._rounds.acting
         asking = acting if name in {None, acting.name} and given is None else Acting(name or acting.name, given or {})
         settled = await self._settled(asking)
-        self._look_at_hands()
+        self._rounds.look_at_hands()
         view, decisions = await self._rounds.dry(settled, snapshot)
         return Dry(settled, view, decisions)
 
@@ -304,7 +301,7 @@ class PolicyRunner:
 
     async def _settled(self, asking: Acting) -> Acting:
         known = self._rounds.known
-        if not any(found.policy.name == asking.name for found in built_in()):
+        if built_in_named(asking.name) is None:
             known = await self._rounds.look_for_policies()
             if asking.name not in known.policies:
                 there = ", ".join(sorted(known.policies))

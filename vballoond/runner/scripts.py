@@ -22,7 +22,7 @@ import structlog
 from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError
 
 from ..errors import OperatorError, PolicyError
-from ..policy.discover import GROUP, MAX_FILES, Stamp, built_in, stamps_of
+from ..policy.discover import GROUP, MAX_FILES, Stamp, built_in, built_in_named, stamps_of
 from ..policy.plan import parse_plan
 from ..policy.policy import check_settings
 from ..policy.view import first_problem
@@ -143,9 +143,8 @@ class SeparateScripts:
 
     async def settle(self, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return all settings of a policy, where ``given`` are some of them."""
-        for found in built_in():
-            if found.policy.name == name:  # nothing of a script's is run for these
-                return check_settings(found.policy, given).model_dump(mode="json")
+        if (found := built_in_named(name)) is not None:  # nothing of a script's is run for these
+            return check_settings(found.policy, given).model_dump(mode="json")
         answer = await self._ask({"do": "settle", "name": name, "settings": dict(given)})
         settings: dict[str, Any] = json.loads(answer.body)
         return settings
@@ -192,7 +191,7 @@ class SeparateScripts:
 
     async def _looking(self) -> Child:
         """Return a process that knows which policies there are."""
-        if self._closed or self._child is None or not self._child.alive or not self._looked:
+        if self._child is None or not self._child.alive or not self._looked:
             await self._look()
         assert self._child is not None
         return self._child

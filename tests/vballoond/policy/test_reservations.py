@@ -218,6 +218,12 @@ def test_a_cancelled_one_holds_nothing():
     assert cancel(asked.book, asked.id, 2.0) == asked.book
 
 
+def test_a_purpose_is_one_line_that_can_be_printed():
+    with pytest.raises(OperatorError) as refused:
+        ask(Book(), a_view(), MIB, within_s=1, purpose="vm7\x1b[31m")
+    assert (refused.value.status, refused.value.code) == (422, "invalid-purpose")
+
+
 @pytest.mark.parametrize(
     ("wanted", "said"), [(0, "0 B"), (-1, "-1 B"), (13 * GIB, "13 GiB"), (12 * GIB + 1, "12 GiB"), (10**400, "so much")]
 )

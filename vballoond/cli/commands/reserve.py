@@ -5,10 +5,10 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from ...sizes import format_size, parse_size
+from ...sizes import format_size
 from ..client import DEFAULT_API, Client, ClientError, RefusedError, UnreachableError
 from ..entry import INTERRUPTED
-from ..options import Api, Json, TokenFile, client_of
+from ..options import Api, Json, TokenFile, client_of, size_of
 from ..output import console, fail, print_json
 from ..policy_tables import print_reservations
 from ..reservation_wait import RESERVATIONS, Reservation, awaited, how_to_drop, in_words, not_ready
@@ -34,7 +34,7 @@ def reserve(
 
     With --wait the exit status says whether it is. Ctrl-C, or a daemon that goes away, ends no reservation.
     """
-    body = {"bytes": _size(size), "within_s": float(within), "keep_s": float(keep), "purpose": purpose}
+    body = {"bytes": size_of(size), "within_s": float(within), "keep_s": float(keep), "purpose": purpose}
     client = client_of(api, token_file)
     reservation = _made(client, body)
     if wait is not None:
@@ -65,13 +65,6 @@ def reservations(
         print_json(listing)
     else:
         print_reservations(console(), listing["reservations"])
-
-
-def _size(text: str) -> int:
-    try:
-        return parse_size(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="SIZE") from error
 
 
 def _made(client: Client, body: dict[str, Any]) -> Reservation:

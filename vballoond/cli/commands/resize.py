@@ -6,11 +6,11 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from ...sizes import format_size, parse_size
+from ...sizes import format_size
 from ..client import DEFAULT_API, Answer, Client, ClientError, RefusedError, UnreachableError, balloon_path, events_path
 from ..entry import INTERRUPTED
 from ..event_stream import EventStream
-from ..options import Api, Json, Name, TokenFile, client_of
+from ..options import Api, Json, Name, TokenFile, client_of, size_of
 from ..output import console, fail, print_json
 from ..resize_display import Bar, Display, Lines, NoDisplay
 from ..resize_outcome import not_reached, reached, summary
@@ -41,7 +41,7 @@ def set_target(
 
     Without --wait it is begun, and goes on by itself. With it, the exit status says whether the size was reached.
     """
-    body = _body(_size(size), settle=settle, deadline_s=deadline)
+    body = _body(size_of(size), settle=settle, deadline_s=deadline)
     client = client_of(api, token_file)
     try:
         if wait is None:
@@ -57,13 +57,6 @@ def set_target(
         print(summary(balloon))
     if wait is not None and not reached(balloon):
         fail(*not_reached(balloon, wait))
-
-
-def _size(text: str) -> int:
-    try:
-        return parse_size(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="SIZE") from error
 
 
 def _body(target_bytes: int, *, settle: bool, deadline_s: float | None) -> dict[str, Any]:

@@ -3,22 +3,13 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StrictInt
+from pydantic import Field, StrictInt
 
-from ...errors import OperatorError
 from ...policy.reservations import MAX_WAIT_S, Reservation
 from ...runner.reports import reservation_report
 from .base import In, Out
 
 _Seconds = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-
-
-def _printable(purpose: str) -> str:
-    """Return a purpose that does nothing to the terminal on which it is printed."""
-    if not purpose.isprintable():
-        detail = f"purpose is {purpose!r}, not one line that can be read"
-        raise OperatorError(detail, status=422, code="invalid-purpose")
-    return purpose
 
 
 class ReservationRequest(In):
@@ -29,7 +20,7 @@ class ReservationRequest(In):
 
     within_s: _Seconds = Field(default=60.0, description=f"By when, in seconds from now; {MAX_WAIT_S:.0f} at most.")
     keep_s: _Seconds = Field(default=300.0, description="How long it is kept once it is there, unless it is claimed.")
-    purpose: Annotated[str, Field(max_length=200), AfterValidator(_printable)] = ""
+    purpose: Annotated[str, Field(max_length=200)] = ""
     """For people."""
 
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from ...errors import OperatorError
 from ...policy import PolicySettings
-from ...policy.discover import MAX_FILE_BYTES, Found, built_in
+from ...policy.discover import MAX_FILE_BYTES, Found, built_in, built_in_named
 from ...policy.policy import check_settings
 from .policy_process import TIME_LIMIT_S, PolicyProcess
 
@@ -63,7 +63,7 @@ class ChosenPolicy:
     @property
     def is_built_in(self) -> bool:
         """Whether the program's own code decides."""
-        return self.source is None and any(found.policy.name == self.name for found in built_in())
+        return self.source is None and built_in_named(self.name) is not None
 
     def checked(self) -> tuple[Found, PolicySettings]:
         """Return a policy that is built in and its settings, defaults filled in; :meth:`at_work` has any.
@@ -71,10 +71,10 @@ class ChosenPolicy:
         Raises:
             OperatorError: There is none of the name, or a setting is wrong.
         """
-        there = {found.policy.name: found for found in built_in()}
-        if self.source is not None or self.name not in there:
-            raise OperatorError(f"no policy {self.name!r} is built in: there are {', '.join(sorted(there))}")
-        found = there[self.name]
+        found = built_in_named(self.name)
+        if self.source is not None or found is None:
+            there = ", ".join(sorted(each.policy.name for each in built_in()))
+            raise OperatorError(f"no policy {self.name!r} is built in: there are {there}")
         return found, check_settings(found.policy, self.given())
 
     @contextmanager
