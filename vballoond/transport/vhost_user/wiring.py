@@ -114,7 +114,8 @@ class Wiring:
         self.session, self._handled = kept.session, kept.handled
         # A new frame map is none of the holder's yet: see keep_new.
         self._names = {name: stored for name, stored in kept.names.items() if name not in frames_fd}
-        self._descriptors.store({**fds, **frames_fd})
+        self._descriptors.store(fds)
+        self._descriptors.store(frames_fd)  # closes the file whose place it takes
         self._following = True
         try:
             self._resume_rings(kept)

@@ -88,6 +88,11 @@ def files_of(made: Lives, kind: str) -> list[str]:
     return [name for name, link in links.items() if str(link).startswith(f"/memfd:{kind}")]
 
 
+def descriptors_of(file: os.stat_result) -> int:
+    """How many descriptors of a file this process has; a mapping has one."""
+    return sum(link.exists() and os.path.samestat(link.stat(), file) for link in Path("/proc/self/fd").iterdir())
+
+
 # What was, is.
 
 
@@ -590,6 +595,7 @@ async def test_a_damaged_frame_map_is_set_aside_and_the_balloon_goes_on(both: Li
     first = vm.guest.first_free_pfn()
     await vm.guest.queues[INFLATE].served(pfns([first]))
     (frames,) = files_of(both, "vballoond-frames")
+    damaged = os.fstat(both.first_holder.files[frames])
 
     def damage() -> None:
         memory = map_sealed(both.first_holder.files[frames])
@@ -604,6 +610,7 @@ async def test_a_damaged_frame_map_is_set_aside_and_the_balloon_goes_on(both: Li
     assert both.held() == []
     await vm.guest.queues[INFLATE].served(pfns([first + 1]))
     assert both.held() == [(first + 1, 1)]
+    assert descriptors_of(damaged) == 0
 
 
 # What was left is damaged, and what follows.
