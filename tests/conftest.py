@@ -34,3 +34,10 @@ def no_policy_of_a_file_outlives_its_test() -> Iterator[None]:
     yield
     for name in [name for name in sys.modules if name.startswith("vballoond_policy_file_")]:
         del sys.modules[name]
+
+
+@pytest.fixture(autouse=True)
+def garbage_is_collected_again_after_a_test_that_stopped_it() -> Iterator[None]:
+    """See ``open_descriptors`` in support/backend_rig.py."""
+    yield
+    gc.enable()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
+from support.backend_rig import open_descriptors
 from support.fake_systemd import FakeSystemd
 from support.worker_control import KeeperProcess, Workers, keeper, keeper_of, killed_and_replaced, systemd_of
 
@@ -240,10 +241,6 @@ def heard(listening: socket.socket) -> list[bytes]:
         for fd in fds:
             os.close(fd)
         messages.append(data)
-
-
-def open_descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 async def test_a_holder_that_does_not_answer_is_given_up(hung: socket.socket, some_fd: int) -> None:

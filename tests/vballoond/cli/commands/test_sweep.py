@@ -1,3 +1,4 @@
+import contextlib
 import signal
 import sqlite3
 import sys
@@ -29,7 +30,8 @@ def sweep(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], t
 
 def rows(tmp_path) -> list:
     asked = "SELECT policy, settings, seed FROM run ORDER BY settings, seed"
-    return sqlite3.connect(tmp_path / "r.sqlite").execute(asked).fetchall()
+    with contextlib.closing(sqlite3.connect(tmp_path / "r.sqlite")) as database:
+        return database.execute(asked).fetchall()
 
 
 def test_all_runs_are_in_the_file_and_what_is_there_is_not_run_again(sweep, tmp_path) -> None:
