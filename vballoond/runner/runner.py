@@ -27,6 +27,7 @@ from ..policy.reservations import Reservation
 from ..policy.view import View
 from ..registry import Registry
 from .acting import Acting
+from .catalogue import Known
 from .child import Bounds
 from .desk import Desk
 from .hands import Hands
@@ -36,7 +37,7 @@ from .kept import Chosen, Kept, configured
 from .lookout import Lookout
 from .reports import reservation_report, round_report
 from .rounds import Rounds
-from .scripts import Known, Scripts, SeparateScripts
+from .scripts import Scripts, SeparateScripts
 from .tally import Tally
 
 STEP_S: Final = 1.0

@@ -2,9 +2,7 @@
 
 Rules of this file:
 
-* A process that was killed is started anew by the next question. It is given the sources of the files that could be
-  loaded, so that a file that is broken by then still gives what it gave before.
-* A file that hangs, or takes the process with it, while it is loaded, is a problem and is passed over until it changes.
+* A process that was killed is started anew by the next question.
 * After any failure, and after any change of a file, the process is another one: nobody knows what the scripts that it
   has loaded have done to the one that there was.
 * Where nothing but what is built in can be found, no process is needed to know what there is.
@@ -13,59 +11,26 @@ Rules of this file:
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
-from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError
+from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from ..errors import OperatorError, PolicyError
-from ..policy.discover import GROUP, MAX_FILES, Stamp, built_in, built_in_named, stamps_of
+from ..policy.discover import Stamp, built_in_named, stamps_of
 from ..policy.plan import parse_plan
 from ..policy.policy import check_settings
 from ..policy.view import first_problem
+from .catalogue import Catalogue, Known, bounded, only_built_in
 from .child import Bounds, Child, GoneError
 from .messages import Message
 
-MAX_PROBLEM_CHARACTERS: Final = 8000
 _SETTINGS: Final = TypeAdapter(dict[str, JsonValue])
 _MOST_TRIES: Final = 8
 """So many files may hang in one look; with more, only those that were looked at before are there."""
 
 StartChild = Callable[[Bounds], Awaitable[Child]]
-
-
-class Listed(BaseModel):
-    """A policy as it is shown."""
-
-    name: Annotated[str, Field(max_length=64)]
-    origin: Annotated[str, Field(max_length=4096)]
-    summary: Annotated[str, Field(max_length=200)]
-    settings_schema: dict[str, Any]
-
-
-class _File(BaseModel):
-    path: str
-    stamp: Stamp
-    problem: str | None
-    source: str | None
-
-
-class _Looked(BaseModel):
-    policies: list[Listed]
-    problems: dict[str, str]
-    files: Annotated[list[_File], Field(max_length=MAX_FILES)]
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """The policies by name; ``problems`` tells by origin what could not be had. ``stamps`` are the files' contents."""
-
-    policies: Mapping[str, Listed] = field(default_factory=dict)
-    problems: Mapping[str, str] = field(default_factory=dict)
-    stamps: Mapping[str, Stamp] = field(default_factory=dict)
 
 
 class Scripts(Protocol):
@@ -107,17 +72,14 @@ class SeparateScripts:
     """
 
     def __init__(self, directory: Path | None, bounds: Bounds, start: StartChild = Child.start) -> None:
-        self._directory: Final = directory
+        self._catalogue: Final = Catalogue(directory)
         self._bounds: Final = bounds
         self._start: Final = start
         self._asking: Final = asyncio.Lock()
         self._child: Child | None = None
         self._closed = False
         self._looked = False
-        self._has_packages: bool | None = None
         self._stamps: dict[str, Stamp] = {}
-        self._files: dict[str, _File] = {}
-        self._known = Known()
 
     @property
     def pid(self) -> int | None:
@@ -126,20 +88,16 @@ class SeparateScripts:
 
     async def look(self) -> Known:
         """Return which policies there are now."""
-        if self._directory is None and not await self._packages():
-            return _built_in()
+        catalogue = self._catalogue
+        if not await catalogue.has_scripts():
+            return only_built_in()
         async with self._asking:
             try:
                 await self._look()
             except PolicyError as error:
-                known = self._known if self._known.policies else _built_in()
+                known = catalogue.known if catalogue.known.policies else only_built_in()
                 return Known(known.policies, {**known.problems, "process": str(error)}, known.stamps)
-            return self._known
-
-    async def _packages(self) -> bool:
-        if self._has_packages is None:  # many files are read for this, so once
-            self._has_packages = bool(await asyncio.to_thread(entry_points, group=GROUP))
-        return self._has_packages
+            return catalogue.known
 
     async def settle(self, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return all settings of a policy, where ``given`` are some of them."""
@@ -172,7 +130,7 @@ class SeparateScripts:
                 answer = await child.ask(Message(head, body))
             except GoneError as error:
                 self._child = None
-                listed = self._known.policies.get(name)
+                listed = self._catalogue.known.policies.get(name)
                 raise PolicyError(f"policy {name!r}: {error.report(listed.origin if listed else '')}") from error
             except BaseException:
                 self._child = None  # it was killed with the question half asked
@@ -181,7 +139,7 @@ class SeparateScripts:
                 raise OperatorError(str(answer.head["refused"]), status=422, code=str(answer.head.get("code")))
             if "failed" in answer.head:
                 await self._end()
-                raise PolicyError(_bounded(answer.head["failed"]))
+                raise PolicyError(bounded(answer.head["failed"]))
             try:
                 await asyncio.to_thread(_check_form, head["do"], answer.body)
             except PolicyError as error:
@@ -199,19 +157,14 @@ class SeparateScripts:
     async def _look(self) -> None:
         for _ in range(_MOST_TRIES):
             child = await self._running()
-            before = [file.model_dump() for file in self._files.values()]
-            question = Message({"do": "look", "directory": self._directory and str(self._directory)}, _json(before))
             try:
-                answer = await child.ask(question)
+                answer = await child.ask(self._catalogue.question())
                 if "failed" in answer.head:
-                    raise GoneError(_bounded(answer.head["failed"]))  # noqa: TRY301 (it is handled alike)
-                self._take(_Looked.model_validate_json(answer.body))
+                    raise GoneError(bounded(answer.head["failed"]))  # noqa: TRY301 (it is handled alike)
+                self._catalogue.take(answer.body)
             except GoneError as error:
                 await self._end()
-                self._pass_over(error)
-            except ValidationError as error:
-                await self._end()
-                raise PolicyError(f"the process for policies sent nonsense: {str(error)[:500]}") from error
+                self._catalogue.pass_over(error)
             except BaseException:
                 await self._end()
                 raise
@@ -223,7 +176,7 @@ class SeparateScripts:
     async def _running(self) -> Child:
         if self._closed:
             raise PolicyError("the configuration has changed meanwhile: ask again")
-        stamps = await asyncio.to_thread(stamps_of, self._directory)
+        stamps = await asyncio.to_thread(stamps_of, self._catalogue.directory)
         if stamps != self._stamps:
             self._stamps = stamps
             await self._end()
@@ -240,34 +193,6 @@ class SeparateScripts:
         if child is not None:
             await child.close()
 
-    def _pass_over(self, error: GoneError) -> None:
-        if error.looking_at is None:
-            raise PolicyError(f"policies cannot be loaded: {error}") from error
-        path, stamp = error.looking_at
-        try:
-            culprit = _File.model_validate({"path": path, "stamp": stamp, "problem": None, "source": None})
-        except ValidationError:
-            raise PolicyError(f"the process for policies sent nonsense: {error}") from error
-        problem = f"{Path(path).name} cannot be loaded: {error.report(path)}"
-        known = self._files.get(path)
-        # What hung now may be what was loaded before, and is loaded from its source: then it is not loaded again.
-        source = known.source if known is not None and known.stamp != culprit.stamp else None
-        self._files[path] = culprit.model_copy(update={"problem": problem, "source": source})
-
-    def _take(self, looked: _Looked) -> None:
-        files: dict[str, _File] = {}
-        for file in looked.files:
-            before = self._files.get(file.path)
-            source = file.source
-            if source is None and before is not None and (file.problem is not None or before.stamp == file.stamp):
-                source = before.source
-            if source is not None or file.problem is not None:
-                files[file.path] = file.model_copy(update={"source": source})
-        self._files = files
-        problems = {origin[:4096]: _bounded(problem) for origin, problem in looked.problems.items()}
-        stamps = {file.path: file.stamp for file in looked.files}
-        self._known = Known({listed.name: listed for listed in looked.policies}, problems, stamps)
-
 
 def _check_form(asked: str, body: bytes) -> None:
     """Return if ``body`` is of the form of an answer to what was asked; whether it means anything, others look at.
@@ -282,16 +207,3 @@ def _check_form(asked: str, body: bytes) -> None:
             _SETTINGS.validate_json(body)
         except ValidationError as error:
             raise PolicyError(f"what came are no settings: {first_problem(error)}") from error
-
-
-def _built_in() -> Known:
-    shown = [Listed.model_validate(found.shown()) for found in built_in()]
-    return Known({listed.name: listed for listed in shown})
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value).encode()
-
-
-def _bounded(text: object) -> str:
-    return str(text)[:MAX_PROBLEM_CHARACTERS]
