@@ -1,8 +1,9 @@
 """Policies asked in the test's own process: no process, no waiting, and time can be virtual."""
 
 import asyncio
+import copy
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Self
 
 from support.policy_views import MIB
 
@@ -65,6 +66,13 @@ class ScriptsHere:
         found, shown = self._find(name), read_view(view)
         self.views.append(shown)
         return plan_json(ask(found, shown, check_settings(found.policy, settings)))
+
+    def beside(self) -> Self:
+        """Others of the same; what a test has one of them do otherwise, the other does not."""
+        return copy.copy(self)
+
+    async def end_if_idle(self) -> None:
+        pass
 
     async def restart(self) -> None:
         self.restarts += 1

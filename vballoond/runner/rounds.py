@@ -6,9 +6,10 @@ Rules of this file:
 * What a policy returned is for the snapshot that it was shown. What was set by hand meanwhile is not touched.
 * A policy in shadow is asked about the same snapshot after the acting one; what it wishes is kept, and not heard. The
   guard judges both by what it knew before the round.
-* Whoever is chosen acts at once: a round that is under way then comes to nothing, however long its script still thinks.
+* Whoever is chosen acts at once: a round that is under way then comes to nothing, and its script is ended.
 """
 
+import asyncio
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -75,10 +76,13 @@ class Rounds:
         clock: Clock,
     ) -> None:
         self.scripts = scripts
+        self.beside = scripts.beside()
+        """Whom to ask for those who are not to wait for a round."""
         self.by_hand_s = 0.0
         self.acting = Acting(STATIC)
         self.shadow: Acting | None = None
         self._choices = 0
+        self._thinking: asyncio.Task[Plan] | None = None
         self.known = Known()
         self.differences: tuple[Difference, ...] = ()
         """What the one in shadow wished otherwise in the newest round."""
@@ -100,12 +104,21 @@ class Rounds:
         """The time of snapshots: it never goes back, and means the same to a process after this one."""
         return self._epoch_s + self._clock.monotonic_s()
 
-    async def look_for_policies(self) -> Known:
-        """See which policies there are, and tell what cannot be loaded."""
-        scripts = self.scripts
+    async def ask_others(self, scripts: Scripts) -> None:
+        """Ask ``scripts`` from now on; return when those of before have ended."""
+        old = self.scripts, self.beside
+        self.scripts, self.beside = scripts, scripts.beside()
+        await asyncio.gather(*(each.close() for each in old))
+
+    async def close(self) -> None:
+        """End all scripts."""
+        await asyncio.gather(self.scripts.close(), self.beside.close())
+
+    async def look_for_policies(self, scripts: Scripts) -> Known:
+        """Have ``scripts``, or who came in their place, see which policies there are; tell what cannot be loaded."""
         known = await scripts.look()
-        if scripts is not self.scripts:
-            return await self.look_for_policies()
+        if scripts not in {self.scripts, self.beside}:
+            return await self.look_for_policies(self.beside)
         before, self.known = self.known, known
         for origin, problem in self.known.problems.items():
             if before.problems.get(origin) != problem:
@@ -116,8 +129,10 @@ class Rounds:
         return self.known
 
     def choose(self, acting: Acting, shadow: Acting | None) -> None:
-        """Have ``acting`` act from now on, and ``shadow`` be in shadow."""
+        """Have ``acting`` act from now on, and ``shadow`` be in shadow; who thinks about a plan now thinks no more."""
         self._choices += 1
+        if self._thinking is not None:
+            self._thinking.cancel()
         if shadow is not self.shadow:
             self.differences = ()
         self.acting, self.shadow = acting, shadow
@@ -180,7 +195,7 @@ class Rounds:
             shown = await self._show(snapshot, state)
             view, state = replace(shown.view, host=snapshot.host), shown.state
             asking = replace(asking, memory=snapshot.memory)
-        plan = await self._plan(asking, view)
+        plan = await self._plan(asking, view, self.beside)
         if snapshot is None and asking.name == self.acting.name:
             return view, await self._decide(view, plan, self._hands.without_orders(state))
         return view, await self._offload.run(guard, view, plan, state, limits)
@@ -211,25 +226,32 @@ class Rounds:
         if acting.set_aside:
             return Asked(acting, None, None, 0.0)
         began_s = self._clock.monotonic_s()
+        self._thinking = asyncio.create_task(self._plan(acting, view, self.scripts))
         try:
-            plan = await self._plan(acting, view)
+            plan = await self._thinking
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            return Asked(acting, None, None, 0.0)  # somebody else was chosen
         except (PolicyError, OperatorError) as error:
             report, news = str(error), acting.budget.is_news(str(error))
             took_s = self._clock.monotonic_s() - began_s
             failed = acting.failed(view.now_s, report)
             return Asked(failed, None, report, took_s, news=news or failed.set_aside)
+        finally:
+            self._thinking = None
         return Asked(acting.planned(plan), plan, None, self._clock.monotonic_s() - began_s)
 
-    async def _plan(self, acting: Acting, view: View) -> Plan:
+    async def _plan(self, acting: Acting, view: View, scripts: Scripts) -> Plan:
         if acting.idle:
             return Plan()
         view = replace(view, memory=acting.memory) if acting.memory != view.memory else view
         text = await self._offload.run(view_json, view)
-        returned = await self.scripts.plan(acting.name, acting.settings, text)
+        returned = await scripts.plan(acting.name, acting.settings, text)
         try:
             return await self._offload.run(read_plan, returned, view)
         except PolicyError as error:
-            await self.scripts.restart()  # where it was asked, the same was checked: that process is not what it was
+            await scripts.restart()  # where it was asked, the same was checked: that process is not what it was
             raise PolicyError(f"policy {acting.name!r}: {error}") from error
 
     async def _decide(self, view: View, plan: Plan, state: GuardState) -> Decisions:

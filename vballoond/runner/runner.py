@@ -2,8 +2,8 @@
 
 Rules of this file:
 
-* Nobody waits for a script but who asks about it: whoever chooses another one, or asks for memory, does not. A round
-  that is under way then comes to nothing.
+* Nobody waits for a script but who asks about it: what the API asks is asked beside the rounds. Whoever chooses another
+  policy, or asks for memory, does not wait for a round that is under way, which then comes to nothing.
 * While nobody but ``static`` acts there are no rounds, and nothing is looked at but open reservations.
 """
 
@@ -27,7 +27,7 @@ from ..policy.reservations import Reservation
 from ..policy.view import View
 from ..registry import Registry
 from .acting import Acting
-from .catalogue import Known
+from .catalogue import Catalogue, Known
 from .child import Bounds
 from .desk import Desk
 from .hands import Hands
@@ -51,7 +51,7 @@ MakeScripts = Callable[[PolicySettings], Scripts]
 
 def separate_scripts(settings: PolicySettings) -> Scripts:
     """Return policies in a process of their own."""
-    return SeparateScripts(settings.directory, Bounds(settings.time_limit_s, settings.memory_limit))
+    return SeparateScripts(Catalogue(settings.directory), Bounds(settings.time_limit_s, settings.memory_limit))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,19 +129,20 @@ class PolicyRunner:
             await asyncio.gather(self._task, return_exceptions=True)
             await self.keep_what_was_set()
             self._task = None
-        await self._rounds.scripts.close()
+        await self._rounds.close()
 
     async def round(self) -> None:
         """Do a round now."""
         rounds = self._rounds
         busy = not rounds.acting.idle or rounds.shadow is not None
         if busy or self._settings.directory is not None:
-            await rounds.look_for_policies()
+            await rounds.look_for_policies(rounds.scripts)
         moved = await rounds.round() if busy else False
         if not busy:
             rounds.rest()
             if self.desk.open:
                 await rounds.step()
+        await rounds.beside.end_if_idle()
         await self._keeping.keep(moved=moved)
 
     async def _run(self) -> None:
@@ -194,8 +195,7 @@ class PolicyRunner:
             self._rounds.choose(Acting(settings.name, settings.settings), self._rounds.shadow)
             self._hands.let_go(self._registry)
         if any(getattr(before, key) != getattr(settings, key) for key in _OF_THE_PROCESS):
-            old, self._rounds.scripts = self._rounds.scripts, self._make_scripts(settings)
-            await old.close()
+            await self._rounds.ask_others(self._make_scripts(settings))
         await self._keeping.keep()
         self._hurry.set()
         return [f"policy {self._rounds.acting.name!r} acts under other settings"]
@@ -227,7 +227,7 @@ class PolicyRunner:
         rounds = self._rounds
         known = rounds.known
         if not known.policies:  # later ones are seen by rounds: nobody who only asks is to wait for a script
-            known = await rounds.look_for_policies()
+            known = await rounds.look_for_policies(rounds.beside)
         self._rounds.look_at_hands()
         return Status(rounds.acting, rounds.shadow, known, rounds.differences, dict(self._hands.until_s))
 
@@ -303,12 +303,12 @@ class PolicyRunner:
     async def _settled(self, asking: Acting) -> Acting:
         known = self._rounds.known
         if built_in_named(asking.name) is None:
-            known = await self._rounds.look_for_policies()
+            known = await self._rounds.look_for_policies(self._rounds.beside)
             if asking.name not in known.policies:
                 there = ", ".join(sorted(known.policies))
                 detail = f"there is no policy {asking.name!r}; there are: {there}"
                 raise OperatorError(detail, status=422, code="no-such-policy")
-        settings = await self._rounds.scripts.settle(asking.name, asking.settings)
+        settings = await self._rounds.beside.settle(asking.name, asking.settings)
         return Acting(asking.name, settings, asking.memory).known_by(known)
 
 

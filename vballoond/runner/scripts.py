@@ -5,13 +5,14 @@ Rules of this file:
 * A process that was killed is started anew by the next question.
 * After any failure, and after any change of a file, the process is another one: nobody knows what the scripts that it
   has loaded have done to the one that there was.
+* Questions to one process wait for each other. Who is not to wait for a script that others have asked has a process
+  :meth:`~SeparateScripts.beside` theirs.
 * Where nothing but what is built in can be found, no process is needed to know what there is.
 """
 
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
 from typing import Any, Final, Protocol
 
 import structlog
@@ -55,8 +56,14 @@ class Scripts(Protocol):
             PolicyError: It has none.
         """
 
+    def beside(self) -> "Scripts":
+        """Return the same policies for others: neither waits for what the other has asked."""
+
     async def restart(self) -> None:
         """End whatever runs; the next question starts it anew."""
+
+    async def end_if_idle(self) -> None:
+        """End whatever runs if nobody has asked since this was called last; the next question starts it anew."""
 
     async def close(self) -> None:
         """End whatever runs, for good: who asks from now on gets a PolicyError, and nothing runs for them."""
@@ -66,19 +73,20 @@ class SeparateScripts:
     """Policies in a process of their own.
 
     Args:
-        directory: Where those are that are files; None: nowhere.
+        catalogue: Knows which there are.
         bounds: What the process may use.
         start: Starts one.
     """
 
-    def __init__(self, directory: Path | None, bounds: Bounds, start: StartChild = Child.start) -> None:
-        self._catalogue: Final = Catalogue(directory)
+    def __init__(self, catalogue: Catalogue, bounds: Bounds, start: StartChild = Child.start) -> None:
+        self._catalogue: Final = catalogue
         self._bounds: Final = bounds
         self._start: Final = start
         self._asking: Final = asyncio.Lock()
         self._child: Child | None = None
         self._closed = False
         self._looked = False
+        self._idle = False
         self._stamps: dict[str, Stamp] = {}
 
     @property
@@ -91,6 +99,7 @@ class SeparateScripts:
         catalogue = self._catalogue
         if not await catalogue.has_scripts():
             return only_built_in()
+        self._idle = False
         async with self._asking:
             try:
                 await self._look()
@@ -112,10 +121,20 @@ class SeparateScripts:
         answer = await self._ask({"do": "plan", "name": name, "settings": dict(settings)}, view)
         return answer.body
 
+    def beside(self) -> "SeparateScripts":
+        """Return the same policies in another process, which starts with the first question."""
+        return SeparateScripts(self._catalogue, self._bounds, self._start)
+
     async def restart(self) -> None:
         """End the process, if there is one; the next question starts another."""
         async with self._asking:
             await self._end()
+
+    async def end_if_idle(self) -> None:
+        """End the process if nobody has asked since this was called last; a question under way is no idleness."""
+        idle, self._idle = self._idle, True
+        if idle and not self._asking.locked():
+            await self.restart()
 
     async def close(self) -> None:
         """End the process, if there is one, for good; a question that is under way is answered first."""
@@ -123,6 +142,7 @@ class SeparateScripts:
         await self.restart()
 
     async def _ask(self, head: dict[str, Any], body: bytes = b"") -> Message:
+        self._idle = False
         name = head["name"]
         async with self._asking:
             child = await self._looking()

@@ -14,11 +14,41 @@ async def test_who_is_chosen_does_not_wait_for_the_one_that_thinks(bench) -> Non
         thinking = Thinking(it.scripts, "slow")
         await thinking.asked.wait()
         await it.runner.choose(Acting("static"), None, change_shadow=False)
-        assert (await it.runner.status()).acting.name == "static"
-        thinking.may_answer.set()
         await asyncio.sleep(30)
         assert (it.target_mib("a"), len(it.runner.log)) == (0, 0)
         assert (await it.runner.status()).acting.name == "static"
+        thinking.may_answer.set()
+        await asyncio.sleep(30)
+        assert it.target_mib("a") == 0
+
+
+async def test_who_is_chosen_acts_although_the_one_before_thinks_on(bench) -> None:
+    async with bench("a", policies=(wishing("slow", a=8), wishing("q", a=12)), name="slow", start=True) as it:
+        thinking = Thinking(it.scripts, "slow")
+        await thinking.asked.wait()
+        await it.runner.choose(Acting("q"), None, change_shadow=False)
+        await asyncio.sleep(1)
+        assert it.target_mib("a") == 12
+        assert [record["error"] for _, record in it.runner.log.newest_first()] == [None]
+
+
+async def test_an_end_while_a_policy_thinks_is_no_choice(bench) -> None:
+    async with bench("a", policies=(wishing("slow", a=8),), name="slow", start=True) as it:
+        await Thinking(it.scripts, "slow").asked.wait()
+        await it.runner.close()
+        assert it.runner._task is None
+        assert len(it.runner.log) == 0
+
+
+async def test_what_is_asked_for_the_api_does_not_wait_for_the_one_that_thinks(bench) -> None:
+    async with bench("a", policies=(wishing("slow", a=8), wishing("q", a=12)), name="slow", start=True) as it:
+        thinking = Thinking(it.scripts, "slow")
+        await thinking.asked.wait()
+        it.scripts.look = it.scripts.settle = asyncio.Event().wait  # as where a process has one question at a time
+        (decision,) = (await it.runner.plan("q", None, None)).decisions.explanations
+        assert decision.target_bytes == 12 * MIB
+        await it.runner.choose(Acting("q"), None, change_shadow=False)
+        assert (await it.runner.status()).acting.name == "q"
 
 
 async def test_a_shadow_that_is_let_go_while_it_thinks_is_gone(bench) -> None:
@@ -63,13 +93,14 @@ async def test_a_guest_that_came_while_nobody_decided_is_not_new_for_that(bench)
 
 async def test_what_the_scripts_of_before_still_say_does_not_count(bench) -> None:
     async with bench("a", policies=(wishing("old"),)) as it:
-        looked, old = asyncio.Event(), it.scripts.look
+        looked, beside = asyncio.Event(), it.runner._rounds.beside
+        old = beside.look
 
         async def slow_look():
             await looked.wait()
             return await old()
 
-        it.scripts.look = slow_look
+        beside.look = slow_look
         looking = asyncio.create_task(it.runner.status())
         await asyncio.sleep(0)
         it.runner._make_scripts = lambda _: ScriptsHere(wishing("new"))

@@ -13,6 +13,7 @@ from support.running_daemon import exists, gone
 from vballoond.errors import OperatorError, PolicyError
 from vballoond.policy.plan import read_plan
 from vballoond.policy.view import view_json
+from vballoond.runner.catalogue import Catalogue
 from vballoond.runner.child import Bounds
 from vballoond.runner.scripts import SeparateScripts
 
@@ -52,7 +53,7 @@ def write(tmp_path: Path) -> Write:
 @pytest.fixture
 async def scripts(tmp_path: Path, write: Write) -> AsyncIterator[SeparateScripts]:
     write("good.py", GOOD)
-    scripts = SeparateScripts(tmp_path, Bounds(time_limit_s=1.0))
+    scripts = SeparateScripts(Catalogue(tmp_path), Bounds(time_limit_s=1.0))
     yield scripts
     await scripts.close()
 
@@ -61,7 +62,7 @@ async def scripts(tmp_path: Path, write: Write) -> AsyncIterator[SeparateScripts
 async def patient_scripts(tmp_path: Path, write: Write) -> AsyncIterator[SeparateScripts]:
     """Have more time than anything takes that ends by itself, on however busy a machine."""
     write("good.py", GOOD)
-    scripts = SeparateScripts(tmp_path, Bounds(time_limit_s=60.0))
+    scripts = SeparateScripts(Catalogue(tmp_path), Bounds(time_limit_s=60.0))
     yield scripts
     await scripts.close()
 
@@ -95,6 +96,44 @@ async def test_a_process_that_was_ended_is_another_one_at_the_next_question(scri
     assert scripts.pid not in {None, before}
 
 
+async def test_who_asks_beside_waits_for_no_script_of_others(patient_scripts: SeparateScripts, write: Write) -> None:
+    write("bad.py", HEAD + "        while True: pass\n")
+    await patient_scripts.look()
+    looping = asyncio.create_task(patient_scripts.plan("bad", {}, view_json(VIEW)))
+    beside = patient_scripts.beside()
+    assert {"bad", "good"} <= (await beside.look()).policies.keys()
+    assert await beside.settle("good", {"part": 1}) == {"part": 1.0}
+    assert await reason(beside) == "VERSION"
+    assert not looping.done()
+    assert beside.pid not in {None, patient_scripts.pid}
+    looping.cancel()
+    await asyncio.gather(looping, beside.close(), return_exceptions=True)
+
+
+async def test_what_was_before_a_file_broke_is_known_beside_as_well(scripts: SeparateScripts, write: Write) -> None:
+    await scripts.look()
+    write("good.py", "no Python")
+    beside = scripts.beside()
+    assert "good.py" in str((await beside.look()).problems)
+    assert await reason(beside) == "VERSION"
+    await beside.close()
+
+
+async def test_a_process_that_nobody_asks_is_ended_and_one_that_is_asked_is_not(scripts: SeparateScripts) -> None:
+    await scripts.end_if_idle()
+    assert await reason(scripts) == "VERSION"
+    await scripts.end_if_idle()
+    pid = scripts.pid
+    assert exists(pid)
+    assert await reason(scripts) == "VERSION"
+    await scripts.end_if_idle()
+    assert scripts.pid == pid
+    await scripts.end_if_idle()
+    assert not exists(pid)
+    assert scripts.pid is None
+    assert await reason(scripts) == "VERSION"
+
+
 async def test_policies_are_listed_with_their_origin_and_settings(scripts: SeparateScripts, tmp_path: Path) -> None:
     known = await scripts.look()
     good = known.policies["good"]
@@ -112,7 +151,7 @@ async def test_settings_are_checked_by_the_policys_own_model(scripts: SeparateSc
 
 
 async def test_without_files_nothing_is_started_to_know_what_is_built_in() -> None:
-    scripts = SeparateScripts(None, Bounds())
+    scripts = SeparateScripts(Catalogue(None), Bounds())
     assert "watermark" in (await scripts.look()).policies
     assert await scripts.settle("static", {}) == {}
     assert scripts.pid is None
