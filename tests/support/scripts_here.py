@@ -14,7 +14,7 @@ from vballoond.policy.discover import Found, built_in
 from vballoond.policy.plan import plan_json
 from vballoond.policy.policy import check_settings
 from vballoond.policy.view import read_view
-from vballoond.runner.catalogue import Known, Listed
+from vballoond.runner.findings import Known, Listed
 
 
 def policy(name: str, plan: Callable[[View], Plan]) -> type[Policy]:

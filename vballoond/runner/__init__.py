@@ -4,7 +4,7 @@ messages          what the daemon and the scripts' process say to each other, bo
 confinement       what a script's process may not do
 script_process    that process: finds policies, checks settings, asks for plans
 child             the daemon's side of it: started, asked within a time, killed
-catalogue         which policies there are: what processes found, files that hang, what a broken file gave before
+findings          which policies there are: what processes found, files that hang, what a broken file gave before
 scripts           the policies themselves, whatever becomes of their process
 host_memory       the host's memory, pressure and swap traffic, of /proc
 guest_watch       a balloon as policies see it

@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 from ..policy.guard.error_budget import ErrorBudget
 from ..policy.plan import Plan
-from .catalogue import Known
+from .findings import Known
 
 STATIC: Final = "static"
 """The policy that never has a wish, so nobody needs to ask it."""

@@ -30,8 +30,8 @@ from ..policy.showing import Shown, show
 from ..policy.view import View, view_json
 from ..registry import Registry
 from .acting import STATIC, Acting
-from .catalogue import Known
 from .desk import Desk
+from .findings import Known
 from .hands import Hands
 from .lookout import Lookout
 from .reports import round_report

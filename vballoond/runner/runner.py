@@ -27,9 +27,9 @@ from ..policy.reservations import Reservation
 from ..policy.view import View
 from ..registry import Registry
 from .acting import Acting
-from .catalogue import Catalogue, Known
 from .child import Bounds
 from .desk import Desk
+from .findings import Findings, Known
 from .hands import Hands
 from .host_memory import ReadHost, read_proc
 from .keeping import Keeping, KeepKept, Remember, kept_nowhere, remembered_nowhere
@@ -51,7 +51,7 @@ MakeScripts = Callable[[PolicySettings], Scripts]
 
 def separate_scripts(settings: PolicySettings) -> Scripts:
     """Return policies in a process of their own."""
-    return SeparateScripts(Catalogue(settings.directory), Bounds(settings.time_limit_s, settings.memory_limit))
+    return SeparateScripts(Findings(settings.directory), Bounds(settings.time_limit_s, settings.memory_limit))
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,8 @@ from ..policy.discover import Stamp, built_in_named, stamps_of
 from ..policy.plan import parse_plan
 from ..policy.policy import check_settings
 from ..policy.view import first_problem
-from .catalogue import Catalogue, Known, bounded, only_built_in
 from .child import Bounds, Child, GoneError
+from .findings import Findings, Known, bounded, only_built_in
 from .messages import Message
 
 _SETTINGS: Final = TypeAdapter(dict[str, JsonValue])
@@ -73,13 +73,13 @@ class SeparateScripts:
     """Policies in a process of their own.
 
     Args:
-        catalogue: Knows which there are.
+        findings: Knows which there are.
         bounds: What the process may use.
         start: Starts one.
     """
 
-    def __init__(self, catalogue: Catalogue, bounds: Bounds, start: StartChild = Child.start) -> None:
-        self._catalogue: Final = catalogue
+    def __init__(self, findings: Findings, bounds: Bounds, start: StartChild = Child.start) -> None:
+        self._findings: Final = findings
         self._bounds: Final = bounds
         self._start: Final = start
         self._asking: Final = asyncio.Lock()
@@ -96,17 +96,17 @@ class SeparateScripts:
 
     async def look(self) -> Known:
         """Return which policies there are now."""
-        catalogue = self._catalogue
-        if not await catalogue.has_scripts():
+        findings = self._findings
+        if not await findings.has_scripts():
             return only_built_in()
         self._idle = False
         async with self._asking:
             try:
                 await self._look()
             except PolicyError as error:
-                known = catalogue.known if catalogue.known.policies else only_built_in()
+                known = findings.known if findings.known.policies else only_built_in()
                 return Known(known.policies, {**known.problems, "process": str(error)}, known.stamps)
-            return catalogue.known
+            return findings.known
 
     async def settle(self, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return all settings of a policy, where ``given`` are some of them."""
@@ -123,7 +123,7 @@ class SeparateScripts:
 
     def beside(self) -> "SeparateScripts":
         """Return the same policies in another process, which starts with the first question."""
-        return SeparateScripts(self._catalogue, self._bounds, self._start)
+        return SeparateScripts(self._findings, self._bounds, self._start)
 
     async def restart(self) -> None:
         """End the process, if there is one; the next question starts another."""
@@ -150,7 +150,7 @@ class SeparateScripts:
                 answer = await child.ask(Message(head, body))
             except GoneError as error:
                 self._child = None
-                listed = self._catalogue.known.policies.get(name)
+                listed = self._findings.known.policies.get(name)
                 raise PolicyError(f"policy {name!r}: {error.report(listed.origin if listed else '')}") from error
             except BaseException:
                 self._child = None  # it was killed with the question half asked
@@ -178,13 +178,13 @@ class SeparateScripts:
         for _ in range(_MOST_TRIES):
             child = await self._running()
             try:
-                answer = await child.ask(self._catalogue.question())
+                answer = await child.ask(self._findings.question())
                 if "failed" in answer.head:
                     raise GoneError(bounded(answer.head["failed"]))  # noqa: TRY301 (it is handled alike)
-                self._catalogue.take(answer.body)
+                self._findings.take(answer.body)
             except GoneError as error:
                 await self._end()
-                self._catalogue.pass_over(error)
+                self._findings.pass_over(error)
             except BaseException:
                 await self._end()
                 raise
@@ -196,7 +196,7 @@ class SeparateScripts:
     async def _running(self) -> Child:
         if self._closed:
             raise PolicyError("the configuration has changed meanwhile: ask again")
-        stamps = await asyncio.to_thread(stamps_of, self._catalogue.directory)
+        stamps = await asyncio.to_thread(stamps_of, self._findings.directory)
         if stamps != self._stamps:
             self._stamps = stamps
             await self._end()

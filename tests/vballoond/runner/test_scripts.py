@@ -13,8 +13,8 @@ from support.running_daemon import exists, gone
 from vballoond.errors import OperatorError, PolicyError
 from vballoond.policy.plan import read_plan
 from vballoond.policy.view import view_json
-from vballoond.runner.catalogue import Catalogue
 from vballoond.runner.child import Bounds
+from vballoond.runner.findings import Findings
 from vballoond.runner.scripts import SeparateScripts
 
 pytestmark = pytest.mark.long
@@ -53,7 +53,7 @@ def write(tmp_path: Path) -> Write:
 @pytest.fixture
 async def scripts(tmp_path: Path, write: Write) -> AsyncIterator[SeparateScripts]:
     write("good.py", GOOD)
-    scripts = SeparateScripts(Catalogue(tmp_path), Bounds(time_limit_s=1.0))
+    scripts = SeparateScripts(Findings(tmp_path), Bounds(time_limit_s=1.0))
     yield scripts
     await scripts.close()
 
@@ -62,7 +62,7 @@ async def scripts(tmp_path: Path, write: Write) -> AsyncIterator[SeparateScripts
 async def patient_scripts(tmp_path: Path, write: Write) -> AsyncIterator[SeparateScripts]:
     """Have more time than anything takes that ends by itself, on however busy a machine."""
     write("good.py", GOOD)
-    scripts = SeparateScripts(Catalogue(tmp_path), Bounds(time_limit_s=60.0))
+    scripts = SeparateScripts(Findings(tmp_path), Bounds(time_limit_s=60.0))
     yield scripts
     await scripts.close()
 
@@ -151,7 +151,7 @@ async def test_settings_are_checked_by_the_policys_own_model(scripts: SeparateSc
 
 
 async def test_without_files_nothing_is_started_to_know_what_is_built_in() -> None:
-    scripts = SeparateScripts(Catalogue(None), Bounds())
+    scripts = SeparateScripts(Findings(None), Bounds())
     assert "watermark" in (await scripts.look()).policies
     assert await scripts.settle("static", {}) == {}
     assert scripts.pid is None

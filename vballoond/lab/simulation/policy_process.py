@@ -22,8 +22,8 @@ from ...policy import Plan, View
 from ...policy.plan import read_plan
 from ...policy.policy import Policy
 from ...policy.view import view_json
-from ...runner.catalogue import Catalogue
 from ...runner.child import Bounds
+from ...runner.findings import Findings
 from ...runner.scripts import SeparateScripts
 
 TIME_LIMIT_S: Final = 10.0
@@ -50,7 +50,7 @@ class PolicyProcess:
         with ExitStack() as stack:
             directory = None if self._source is None else self._placed(stack, self._source)
             self._loop = stack.enter_context(asyncio.Runner())
-            self._scripts = SeparateScripts(Catalogue(directory), self._bounds)
+            self._scripts = SeparateScripts(Findings(directory), self._bounds)
             stack.callback(lambda: self._loop.run(self._end()))
             self._stack.push(stack.pop_all())
         return self

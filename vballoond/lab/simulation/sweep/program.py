@@ -24,7 +24,7 @@ _DECIDING: Final = (
     "vballoond/lab/**/*.py",
     "vballoond/memory/**/*.py",
     "vballoond/policy/**/*.py",
-    "vballoond/runner/catalogue.py",
+    "vballoond/runner/findings.py",
     "vballoond/runner/child.py",
     "vballoond/runner/confinement.py",
     "vballoond/runner/messages.py",

@@ -57,7 +57,7 @@ class Known:
     stamps: Mapping[str, Stamp] = field(default_factory=dict)
 
 
-class Catalogue:
+class Findings:
     """Remembers what was found in a directory, for whichever process is asked next.
 
     Args:
