@@ -46,6 +46,7 @@ class ScriptsHere:
         self.problems: dict[str, str] = {}
         self.closed = False
         self.restarts = 0
+        self.ends_if_idle = 0
         for each in policies:
             self.add(each)
 
@@ -72,7 +73,7 @@ class ScriptsHere:
         return copy.copy(self)
 
     async def end_if_idle(self) -> None:
-        pass
+        self.ends_if_idle += 1
 
     async def restart(self) -> None:
         self.restarts += 1

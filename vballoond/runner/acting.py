@@ -35,7 +35,9 @@ class Acting:
     def known_by(self, known: Known) -> Self:
         """Take in which policies there are: one whose file has changed has not failed yet."""
         listed = known.policies.get(self.name)
-        stamp = known.stamps.get(listed.origin) if listed is not None else None
+        if listed is None:  # it may come again as it was
+            return self
+        stamp = known.stamps.get(listed.origin)
         if stamp == self.stamp:
             return self
         return replace(self, stamp=stamp, budget=ErrorBudget(), problem=None)

@@ -3,6 +3,8 @@
 Rules of this file:
 
 * Nobody waits for a script for longer than its time: then it is asked where it is, and killed with all that it started.
+* Whoever gives up a question ends the process with it: it is killed before anything is waited for, so that giving up
+  twice leaves none either.
 * What it says is bounded before it is read, and checked as if a stranger had said it.
 """
 
@@ -126,8 +128,10 @@ class Child:
                     limit.reschedule(asyncio.get_running_loop().time() + self._bounds.time_limit_s)
                 return answer
         except TimeoutError:
-            words = await self._where()
-            await self._end()
+            try:
+                words = await self._where()
+            finally:
+                await self._end()
             reason = f"it took longer than {self._bounds.time_limit_s:g} s, and was killed"
             raise GoneError(reason, words, looking_at) from None
         except (EOFError, ConnectionError) as error:
@@ -167,18 +171,28 @@ class Child:
 
     async def _end(self, patience_s: float = 0.0) -> None:
         """Kill it with all that it started; one that is about to end by itself gets ``patience_s`` to do so."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(patience_s):
-                await self._process.wait()
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
-        self._close_pipes()
-        await self._process.wait()
-        self._transport.close()
+        try:
+            if patience_s > 0:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(patience_s):
+                        await self._process.wait()
+        finally:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+            self._close_pipes()
+        try:
+            await self._process.wait()
+        finally:
+            self._close()
 
     @property
     def _transport(self) -> asyncio.SubprocessTransport:
         return cast("asyncio.SubprocessTransport", self._process._transport)  # type: ignore[attr-defined]  # noqa: SLF001
+
+    def _close(self) -> None:
+        """Let go of all of it; where nobody waits for its end any more, as soon as that is seen."""
+        if self._process.returncode is not None:
+            self._transport.close()
 
     def _close_pipes(self) -> None:
         """Let go of its pipes: waiting for a process is waiting for their ends, too.

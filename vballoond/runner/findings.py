@@ -57,6 +57,14 @@ class Known:
     stamps: Mapping[str, Stamp] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a process is asked that is to look, and of which contents it is told the sources."""
+
+    message: Message
+    stamps: Mapping[str, Stamp]
+
+
 class Findings:
     """Remembers what was found in a directory, for whichever process is asked next.
 
@@ -76,11 +84,12 @@ class Findings:
             self._has_packages = bool(await asyncio.to_thread(entry_points, group=GROUP))
         return self.directory is not None or bool(self._has_packages)
 
-    def question(self) -> Message:
+    def question(self) -> Question:
         """Return what a process is asked that is to look."""
         before = [file.model_dump() for file in self._files.values()]
         directory = self.directory and str(self.directory)
-        return Message({"do": "look", "directory": directory}, json.dumps(before).encode())
+        message = Message({"do": "look", "directory": directory}, json.dumps(before).encode())
+        return Question(message, {file.path: file.stamp for file in self._files.values()})
 
     def take(self, body: bytes) -> None:
         """Take what a process has found.
@@ -93,20 +102,23 @@ class Findings:
         except ValidationError as error:
             raise PolicyError(f"the process for policies sent nonsense: {str(error)[:500]}") from error
         files: dict[str, _File] = {}
+        problems = {origin[:4096]: bounded(problem) for origin, problem in looked.problems.items()}
         for file in looked.files:
             before = self._files.get(file.path)
+            if before is not None and before.stamp == file.stamp and before.problem and file.problem:
+                # Each process may say it in other words, and it is told once.
+                file.problem = problems[file.path] = before.problem
             source = file.source
             if source is None and before is not None and (file.problem is not None or before.stamp == file.stamp):
                 source = before.source
             if source is not None or file.problem is not None:
                 files[file.path] = file.model_copy(update={"source": source})
         self._files = files
-        problems = {origin[:4096]: bounded(problem) for origin, problem in looked.problems.items()}
         stamps = {file.path: file.stamp for file in looked.files}
         self.known = Known({listed.name: listed for listed in looked.policies}, problems, stamps)
 
-    def pass_over(self, error: GoneError) -> None:
-        """Pass over the file at which a process was that is gone, until it changes.
+    def pass_over(self, error: GoneError, asked: Question) -> None:
+        """Pass over the file at which a process was that is gone amid ``asked``, until it changes.
 
         Raises:
             PolicyError: It was at none, or what it said of it is nonsense; nothing has changed.
@@ -121,7 +133,7 @@ class Findings:
         problem = f"{Path(path).name} cannot be loaded: {error.report(path)}"
         known = self._files.get(path)
         # What hung now may be what was loaded before, and is loaded from its source: then it is not loaded again.
-        source = known.source if known is not None and known.stamp != culprit.stamp else None
+        source = known.source if known is not None and asked.stamps.get(path) != culprit.stamp else None
         self._files[path] = culprit.model_copy(update={"problem": problem, "source": source})
 
 

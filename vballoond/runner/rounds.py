@@ -105,20 +105,28 @@ class Rounds:
         return self._epoch_s + self._clock.monotonic_s()
 
     async def ask_others(self, scripts: Scripts) -> None:
-        """Ask ``scripts`` from now on; return when those of before have ended."""
+        """Ask ``scripts`` from now on, those of before no more; return when they have ended."""
+        self._break_off()
         old = self.scripts, self.beside
         self.scripts, self.beside = scripts, scripts.beside()
         await asyncio.gather(*(each.close() for each in old))
+
+    def _break_off(self) -> None:
+        """Have the round that is under way come to nothing."""
+        self._choices += 1
+        if self._thinking is not None and not self._thinking.cancelling():
+            self._thinking.cancel()
 
     async def close(self) -> None:
         """End all scripts."""
         await asyncio.gather(self.scripts.close(), self.beside.close())
 
-    async def look_for_policies(self, scripts: Scripts) -> Known:
-        """Have ``scripts``, or who came in their place, see which policies there are; tell what cannot be loaded."""
+    async def look_for_policies(self, *, beside: bool = False) -> Known:
+        """See which policies there are, ``beside`` the rounds or in one; tell what cannot be loaded."""
+        scripts = self._whom(beside=beside)
         known = await scripts.look()
-        if scripts not in {self.scripts, self.beside}:
-            return await self.look_for_policies(self.beside)
+        if scripts is not self._whom(beside=beside):
+            return await self.look_for_policies(beside=beside)
         before, self.known = self.known, known
         for origin, problem in self.known.problems.items():
             if before.problems.get(origin) != problem:
@@ -130,12 +138,13 @@ class Rounds:
 
     def choose(self, acting: Acting, shadow: Acting | None) -> None:
         """Have ``acting`` act from now on, and ``shadow`` be in shadow; who thinks about a plan now thinks no more."""
-        self._choices += 1
-        if self._thinking is not None:
-            self._thinking.cancel()
+        self._break_off()
         if shadow is not self.shadow:
             self.differences = ()
         self.acting, self.shadow = acting, shadow
+
+    def _whom(self, *, beside: bool) -> Scripts:
+        return self.beside if beside else self.scripts
 
     def look_at_hands(self) -> None:
         """See which targets somebody has set by hand until now."""
@@ -165,6 +174,8 @@ class Rounds:
         if self._desk.step(shown.view):
             shown = await self._show(shown.view, shown.state)
         view, state = shown.view, self._hands.without_orders(shown.state)
+        if choices != self._choices:
+            return False
         asked = await self._ask(self.acting, view)
         decisions = await self._decide(view, asked.plan, state) if asked.plan is not None else None
         if choices != self._choices:
@@ -177,7 +188,7 @@ class Rounds:
         self._tell(asked, decisions, alerts, ordered=ordered)
         if not self.acting.idle or asked.error is not None:
             await self._record(view, asked, decisions, shadow=False)
-        if self.shadow is not None:
+        if self.shadow is not None and choices == self._choices:
             await self._in_shadow(view, asked.plan or Plan(), state)
         return ordered
 
@@ -195,7 +206,7 @@ class Rounds:
             shown = await self._show(snapshot, state)
             view, state = replace(shown.view, host=snapshot.host), shown.state
             asking = replace(asking, memory=snapshot.memory)
-        plan = await self._plan(asking, view, self.beside)
+        plan = await self._plan(asking, view, beside=True)
         if snapshot is None and asking.name == self.acting.name:
             return view, await self._decide(view, plan, self._hands.without_orders(state))
         return view, await self._offload.run(guard, view, plan, state, limits)
@@ -226,7 +237,7 @@ class Rounds:
         if acting.set_aside:
             return Asked(acting, None, None, 0.0)
         began_s = self._clock.monotonic_s()
-        self._thinking = asyncio.create_task(self._plan(acting, view, self.scripts))
+        self._thinking = asyncio.create_task(self._plan(acting, view))
         try:
             plan = await self._thinking
         except asyncio.CancelledError:
@@ -238,15 +249,14 @@ class Rounds:
             took_s = self._clock.monotonic_s() - began_s
             failed = acting.failed(view.now_s, report)
             return Asked(failed, None, report, took_s, news=news or failed.set_aside)
-        finally:
-            self._thinking = None
         return Asked(acting.planned(plan), plan, None, self._clock.monotonic_s() - began_s)
 
-    async def _plan(self, acting: Acting, view: View, scripts: Scripts) -> Plan:
+    async def _plan(self, acting: Acting, view: View, *, beside: bool = False) -> Plan:
         if acting.idle:
             return Plan()
         view = replace(view, memory=acting.memory) if acting.memory != view.memory else view
         text = await self._offload.run(view_json, view)
+        scripts = self._whom(beside=beside)
         returned = await scripts.plan(acting.name, acting.settings, text)
         try:
             return await self._offload.run(read_plan, returned, view)

@@ -2,8 +2,8 @@
 
 Rules of this file:
 
-* Nobody waits for a script but who asks about it: what the API asks is asked beside the rounds. Whoever chooses another
-  policy, or asks for memory, does not wait for a round that is under way, which then comes to nothing.
+* Rounds wait for nobody, and nobody waits for a round: what the API asks of scripts is asked beside them, one question
+  after the other. Whoever chooses another policy ends the round that is under way, which then comes to nothing.
 * While nobody but ``static`` acts there are no rounds, and nothing is looked at but open reservations.
 """
 
@@ -136,7 +136,7 @@ class PolicyRunner:
         rounds = self._rounds
         busy = not rounds.acting.idle or rounds.shadow is not None
         if busy or self._settings.directory is not None:
-            await rounds.look_for_policies(rounds.scripts)
+            await rounds.look_for_policies()
         moved = await rounds.round() if busy else False
         if not busy:
             rounds.rest()
@@ -227,7 +227,7 @@ class PolicyRunner:
         rounds = self._rounds
         known = rounds.known
         if not known.policies:  # later ones are seen by rounds: nobody who only asks is to wait for a script
-            known = await rounds.look_for_policies(rounds.beside)
+            known = await rounds.look_for_policies(beside=True)
         self._rounds.look_at_hands()
         return Status(rounds.acting, rounds.shadow, known, rounds.differences, dict(self._hands.until_s))
 
@@ -303,7 +303,7 @@ class PolicyRunner:
     async def _settled(self, asking: Acting) -> Acting:
         known = self._rounds.known
         if built_in_named(asking.name) is None:
-            known = await self._rounds.look_for_policies(self._rounds.beside)
+            known = await self._rounds.look_for_policies(beside=True)
             if asking.name not in known.policies:
                 there = ", ".join(sorted(known.policies))
                 detail = f"there is no policy {asking.name!r}; there are: {there}"

@@ -12,7 +12,8 @@ Rules of this file:
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol
 
 import structlog
@@ -86,6 +87,7 @@ class SeparateScripts:
         self._child: Child | None = None
         self._closed = False
         self._looked = False
+        self._askers = 0
         self._idle = False
         self._stamps: dict[str, Stamp] = {}
 
@@ -99,8 +101,7 @@ class SeparateScripts:
         findings = self._findings
         if not await findings.has_scripts():
             return only_built_in()
-        self._idle = False
-        async with self._asking:
+        async with self._turn():
             try:
                 await self._look()
             except PolicyError as error:
@@ -133,7 +134,7 @@ class SeparateScripts:
     async def end_if_idle(self) -> None:
         """End the process if nobody has asked since this was called last; a question under way is no idleness."""
         idle, self._idle = self._idle, True
-        if idle and not self._asking.locked():
+        if idle and not self._askers:
             await self.restart()
 
     async def close(self) -> None:
@@ -141,10 +142,20 @@ class SeparateScripts:
         self._closed = True
         await self.restart()
 
-    async def _ask(self, head: dict[str, Any], body: bytes = b"") -> Message:
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Wait until those who came before have their answers."""
         self._idle = False
+        self._askers += 1
+        try:
+            async with self._asking:
+                yield
+        finally:
+            self._askers -= 1
+
+    async def _ask(self, head: dict[str, Any], body: bytes = b"") -> Message:
         name = head["name"]
-        async with self._asking:
+        async with self._turn():
             child = await self._looking()
             try:
                 answer = await child.ask(Message(head, body))
@@ -177,14 +188,15 @@ class SeparateScripts:
     async def _look(self) -> None:
         for _ in range(_MOST_TRIES):
             child = await self._running()
+            question = self._findings.question()
             try:
-                answer = await child.ask(self._findings.question())
+                answer = await child.ask(question.message)
                 if "failed" in answer.head:
                     raise GoneError(bounded(answer.head["failed"]))  # noqa: TRY301 (it is handled alike)
                 self._findings.take(answer.body)
             except GoneError as error:
                 await self._end()
-                self._findings.pass_over(error)
+                self._findings.pass_over(error, question)
             except BaseException:
                 await self._end()
                 raise

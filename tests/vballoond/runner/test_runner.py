@@ -3,7 +3,7 @@
 import asyncio
 
 from support.policy_views import MIB
-from support.scripts_here import ScriptsHere, Thinking, wishing
+from support.scripts_here import ScriptsHere, Thinking, fails, policy, wishing
 
 from vballoond.config.models import BalloonSettings
 from vballoond.runner.acting import Acting
@@ -44,7 +44,8 @@ async def test_what_is_asked_for_the_api_does_not_wait_for_the_one_that_thinks(b
     async with bench("a", policies=(wishing("slow", a=8), wishing("q", a=12)), name="slow", start=True) as it:
         thinking = Thinking(it.scripts, "slow")
         await thinking.asked.wait()
-        it.scripts.look = it.scripts.settle = asyncio.Event().wait  # as where a process has one question at a time
+        # As where a process has one question at a time:
+        it.scripts.look = it.scripts.settle = it.scripts.plan = lambda *_: asyncio.Event().wait()
         (decision,) = (await it.runner.plan("q", None, None)).decisions.explanations
         assert decision.target_bytes == 12 * MIB
         await it.runner.choose(Acting("q"), None, change_shadow=False)
@@ -107,6 +108,63 @@ async def test_what_the_scripts_of_before_still_say_does_not_count(bench) -> Non
         await it.runner.follow(it.runner._settings.model_copy(update={"time_limit_s": 1.0}))
         looked.set()
         assert {"old", "new"} & set((await looking).known.policies) == {"new"}
+
+
+async def test_what_is_beside_is_ended_with_the_rest(bench) -> None:
+    async with bench("a") as it:
+        beside = it.runner._rounds.beside
+        await it.runner.round()
+        assert (beside.ends_if_idle, it.scripts.ends_if_idle) == (1, 0)
+        await it.runner.follow(it.runner._settings.model_copy(update={"time_limit_s": 1.0}))
+        assert beside.closed
+        # Of the same stand-in, but not the same one.
+        again = it.runner._rounds.beside
+        assert again is not beside
+        again.closed = False
+    assert again.closed
+
+
+async def test_a_reload_while_a_policy_thinks_is_no_failure_of_it(bench) -> None:
+    async with bench("a", policies=(wishing("slow", a=8),), name="slow", start=True) as it:
+        thinking = Thinking(it.scripts, "slow")
+        await thinking.asked.wait()
+        it.runner._make_scripts = lambda _: ScriptsHere(wishing("slow", a=12))
+        await it.runner.follow(it.runner._settings.model_copy(update={"time_limit_s": 1.0}))
+        await asyncio.sleep(1)
+        assert it.target_mib("a") == 12
+        assert [record["error"] for _, record in it.runner.log.newest_first()] == [None]
+
+
+async def test_who_is_chosen_amid_a_look_at_the_host_is_asked_once(bench) -> None:
+    policies = (wishing("p", a=8), wishing("q", a=12))
+    async with bench("a", policies=policies, name="p") as it:
+        looking, may_see, read = asyncio.Event(), asyncio.Event(), it.runner._lookout.view
+
+        async def slowly(*more, **keys):
+            looking.set()
+            await may_see.wait()
+            return await read(*more, **keys)
+
+        it.runner._lookout.view = slowly
+        round_ = asyncio.create_task(it.runner.round())
+        await looking.wait()
+        await it.runner.choose(Acting("q"), None, change_shadow=False)
+        may_see.set()
+        await round_
+        assert it.scripts.views == []
+        await it.runner.round()
+        assert (len(it.scripts.views), it.target_mib("a")) == (1, 12)
+
+
+async def test_a_policy_that_is_gone_and_comes_again_has_failed_as_often(bench) -> None:
+    async with bench("a", policies=(policy("bad", fails("no")),), name="bad") as it:
+        for _ in range(3):
+            await it.runner.round()
+        found = it.scripts._found.pop("bad")
+        await it.runner.round()
+        it.scripts._found["bad"] = found
+        await it.runner.round()
+        assert (await it.runner.status()).acting.set_aside
 
 
 async def test_a_reload_is_followed_in_every_part(bench, tmp_path) -> None:

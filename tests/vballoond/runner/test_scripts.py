@@ -13,7 +13,7 @@ from support.running_daemon import exists, gone
 from vballoond.errors import OperatorError, PolicyError
 from vballoond.policy.plan import read_plan
 from vballoond.policy.view import view_json
-from vballoond.runner.child import Bounds
+from vballoond.runner.child import Bounds, Child
 from vballoond.runner.findings import Findings
 from vballoond.runner.scripts import SeparateScripts
 
@@ -375,6 +375,44 @@ async def test_a_question_that_is_given_up_leaves_a_process_for_the_next(
     with pytest.raises(asyncio.CancelledError):
         await asking
     assert await reason(scripts) == "VERSION"
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_question_that_is_given_up_twice_leaves_no_process(
+    patient_scripts: SeparateScripts, write: Write, turns: int
+) -> None:
+    write("bad.py", HEAD + "        import time; time.sleep(600)\n")
+    await patient_scripts.look()
+    pid = patient_scripts.pid
+    asked = asyncio.create_task(patient_scripts.plan("bad", {}, view_json(VIEW)))
+    await asyncio.sleep(0.05)
+    asked.cancel()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    await gone(pid)
+
+
+async def test_a_question_that_is_given_up_at_the_last_words_leaves_no_process(
+    scripts: SeparateScripts, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("bad.py", HEAD + "        import time; time.sleep(600)\n")
+    await scripts.look()
+    pid, speaking = scripts.pid, asyncio.Event()
+
+    async def endless(_: Child) -> str:
+        speaking.set()
+        return str(await asyncio.Event().wait())
+
+    monkeypatch.setattr(Child, "_where", endless)
+    asked = asyncio.create_task(scripts.plan("bad", {}, view_json(VIEW)))
+    await speaking.wait()
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    await gone(pid)
 
 
 async def test_the_process_has_nothing_of_the_daemons_and_is_limited(
