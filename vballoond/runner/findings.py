@@ -107,7 +107,8 @@ class Findings:
             before = self._files.get(file.path)
             if before is not None and before.stamp == file.stamp and before.problem and file.problem:
                 # Each process may say it in other words, and it is told once.
-                file.problem = problems[file.path] = before.problem
+                file.problem = before.problem
+                problems[file.path[:4096]] = bounded(before.problem)
             source = file.source
             if source is None and before is not None and (file.problem is not None or before.stamp == file.stamp):
                 source = before.source

@@ -79,6 +79,12 @@ def test_what_two_processes_say_of_one_content_is_told_once(findings: Findings) 
         assert told(findings) == [(stamp, known, None)]
 
 
+def test_a_long_problem_is_told_alike_however_often_it_is_found(findings: Findings) -> None:
+    for _ in range(2):
+        findings.take(looked(problem="x" * 9000))
+        assert findings.known.problems == {"p.py": "x" * 8000}
+
+
 @pytest.mark.parametrize("nonsense", [b"", b"[]", b"{}", looked(stamp="x"), looked(path=None)])
 def test_nonsense_changes_nothing(findings: Findings, nonsense: bytes) -> None:
     findings.take(looked(source="old"))
