@@ -183,16 +183,14 @@ class Child:
         try:
             await self._process.wait()
         finally:
-            self._close()
+            if (
+                self._process.returncode is not None
+            ):  # else asyncio closes it when it sees that end
+                self._transport.close()
 
     @property
     def _transport(self) -> asyncio.SubprocessTransport:
         return cast("asyncio.SubprocessTransport", self._process._transport)  # type: ignore[attr-defined]  # noqa: SLF001
-
-    def _close(self) -> None:
-        """Let go of all of it; where nobody waits for its end any more, as soon as that is seen."""
-        if self._process.returncode is not None:
-            self._transport.close()
 
     def _close_pipes(self) -> None:
         """Let go of its pipes: waiting for a process is waiting for their ends, too.

@@ -1,6 +1,7 @@
 """Who decides, chosen and configured while rounds go on."""
 
 import asyncio
+from contextlib import asynccontextmanager
 
 from support.policy_views import MIB
 from support.scripts_here import ScriptsHere, Thinking, fails, policy, wishing
@@ -9,10 +10,17 @@ from vballoond.config.models import BalloonSettings
 from vballoond.runner.acting import Acting
 
 
-async def test_who_is_chosen_does_not_wait_for_the_one_that_thinks(bench) -> None:
+@asynccontextmanager
+async def slow_thinks(bench):
+    """The policy ``slow`` acts, and has been asked for its first plan; ``q`` is there, too."""
     async with bench("a", policies=(wishing("slow", a=8), wishing("q", a=12)), name="slow", start=True) as it:
         thinking = Thinking(it.scripts, "slow")
         await thinking.asked.wait()
+        yield it, thinking
+
+
+async def test_who_is_chosen_does_not_wait_for_the_one_that_thinks(bench) -> None:
+    async with slow_thinks(bench) as (it, thinking):
         await it.runner.choose(Acting("static"), None, change_shadow=False)
         await asyncio.sleep(30)
         assert (it.target_mib("a"), len(it.runner.log)) == (0, 0)
@@ -23,9 +31,7 @@ async def test_who_is_chosen_does_not_wait_for_the_one_that_thinks(bench) -> Non
 
 
 async def test_who_is_chosen_acts_although_the_one_before_thinks_on(bench) -> None:
-    async with bench("a", policies=(wishing("slow", a=8), wishing("q", a=12)), name="slow", start=True) as it:
-        thinking = Thinking(it.scripts, "slow")
-        await thinking.asked.wait()
+    async with slow_thinks(bench) as (it, _):
         await it.runner.choose(Acting("q"), None, change_shadow=False)
         await asyncio.sleep(1)
         assert it.target_mib("a") == 12
@@ -33,17 +39,14 @@ async def test_who_is_chosen_acts_although_the_one_before_thinks_on(bench) -> No
 
 
 async def test_an_end_while_a_policy_thinks_is_no_choice(bench) -> None:
-    async with bench("a", policies=(wishing("slow", a=8),), name="slow", start=True) as it:
-        await Thinking(it.scripts, "slow").asked.wait()
+    async with slow_thinks(bench) as (it, _):
         await it.runner.close()
         assert it.runner._task is None
         assert len(it.runner.log) == 0
 
 
 async def test_what_is_asked_for_the_api_does_not_wait_for_the_one_that_thinks(bench) -> None:
-    async with bench("a", policies=(wishing("slow", a=8), wishing("q", a=12)), name="slow", start=True) as it:
-        thinking = Thinking(it.scripts, "slow")
-        await thinking.asked.wait()
+    async with slow_thinks(bench) as (it, _):
         # As where a process has one question at a time:
         it.scripts.look = it.scripts.settle = it.scripts.plan = lambda *_: asyncio.Event().wait()
         (decision,) = (await it.runner.plan("q", None, None)).decisions.explanations
@@ -125,9 +128,7 @@ async def test_what_is_beside_is_ended_with_the_rest(bench) -> None:
 
 
 async def test_a_reload_while_a_policy_thinks_is_no_failure_of_it(bench) -> None:
-    async with bench("a", policies=(wishing("slow", a=8),), name="slow", start=True) as it:
-        thinking = Thinking(it.scripts, "slow")
-        await thinking.asked.wait()
+    async with slow_thinks(bench) as (it, _):
         it.runner._make_scripts = lambda _: ScriptsHere(wishing("slow", a=12))
         await it.runner.follow(it.runner._settings.model_copy(update={"time_limit_s": 1.0}))
         await asyncio.sleep(1)
