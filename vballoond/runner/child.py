@@ -183,9 +183,7 @@ class Child:
         try:
             await self._process.wait()
         finally:
-            if (
-                self._process.returncode is not None
-            ):  # else asyncio closes it when it sees that end
+            if self._process.returncode is not None:  # else asyncio closes it when it sees that end
                 self._transport.close()
 
     @property
